@@ -1,0 +1,1 @@
+"""Devices as data, compute rooflines, serving engines and GPU demand paging."""

@@ -1,0 +1,1 @@
+"""Run folders in, figures and pages out. Reads tables only, never a live simulator."""

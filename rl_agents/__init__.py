@@ -1,0 +1,1 @@
+"""Environments over runs, learning agents and search jobs."""
