@@ -139,20 +139,20 @@ _IEC = [(2.0**50, "Pi"), (2.0**40, "Ti"), (2.0**30, "Gi"), (2.0**20, "Mi"), (2.0
 
 
 def format_bytes(num_bytes: float) -> str:
-    """"80 GiB" for a power of two times a small number, "80 GB" otherwise."""
+    """Size with its unit: "80 GiB" where that is a short binary number, "80 GB" otherwise."""
     for factor, prefix in _IEC:
-        if num_bytes >= factor and (num_bytes / factor * 4).is_integer():
+        if factor <= num_bytes < 1024 * factor and (num_bytes / factor * 4).is_integer():
             return f"{num_bytes / factor:.6g} {prefix}B"
     return _format(num_bytes, "B", _SI)
 
 
 def format_bytes_per_s(rate: float) -> str:
-    """ "3.35 TB/s"."""
+    """Rate with its unit: "3.35 TB/s"."""
     return _format(rate, "B/s", _SI)
 
 
 def format_ps(time_ps: float) -> str:
-    """ "45 ns", "1.2 ms"."""
+    """Time with its unit: "45 ns", "1.2 ms"."""
     for factor, unit in ((10**12, "s"), (10**9, "ms"), (10**6, "us"), (10**3, "ns")):
         if abs(time_ps) >= factor:
             return f"{time_ps / factor:.4g} {unit}"
