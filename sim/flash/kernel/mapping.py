@@ -11,7 +11,7 @@ from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_l
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Entry, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
-from tiergarten.sim.flash.kernel.records import append, block_of_ppn, enqueue, entry_at, lpn_at, map_page_at, new_txn
+from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, entry_at, insert_by_handle, lpn_at, map_page_at, new_txn
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
 
 ABSENT = 0
@@ -274,7 +274,7 @@ def translate_or_wait(m, t):
         return False
     if translate(m, t):
         return True
-    append(m, m[t + Txn.PLANE] + Plane.WAITING_WRITES, t)
+    insert_by_handle(m, m[t + Txn.PLANE] + Plane.WAITING_WRITES, t)
     return False
 
 

@@ -108,6 +108,24 @@ def append(m, queue, t):
 
 
 @njit(cache=True)
+def insert_by_handle(m, queue, t):
+    """Put a transaction into a list that is kept in order of handles."""
+    after = m[queue + List.HEAD] if m[queue + List.COUNT] else NONE
+    before = NONE
+    while after != NONE and after < t:
+        before = after
+        after = m[after + Txn.NEXT]
+    m[t + Txn.NEXT] = after
+    if before == NONE:
+        m[queue + List.HEAD] = t
+    else:
+        m[before + Txn.NEXT] = t
+    if after == NONE:
+        m[queue + List.TAIL] = t
+    m[queue + List.COUNT] += 1
+
+
+@njit(cache=True)
 def take_first(m, queue):
     """Remove and return the first transaction of a list that is not empty."""
     t = m[queue + List.HEAD]
