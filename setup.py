@@ -14,7 +14,10 @@ packages = ["tiergarten"]
 package_dir = {"tiergarten": "tiergarten"}
 for folder in FOLDERS:
     name = f"tiergarten.{folder}"
-    packages += [name, *(f"{name}.{sub}" for sub in find_namespace_packages(folder, exclude=["__pycache__*", "*.__pycache__*"]))]
+    packages += [
+        name,
+        *(f"{name}.{sub}" for sub in find_namespace_packages(folder, exclude=["__pycache__*", "*.__pycache__*"])),
+    ]
     package_dir[name] = folder
 
 setup(packages=packages, package_dir=package_dir)
