@@ -39,7 +39,10 @@ class Transfer(Event):
     Three timestamps: requested, started (every hop has begun), finished. Made by `System.transfer` only.
     """
 
-    __slots__ = ("_last_ps", "_log", "_pending_hops", "cause", "finished_ps", "id", "num_bytes", "owner", "requested_ps", "role", "route", "started_ps")  # fmt: skip
+    __slots__ = (
+        "_last_ps", "_log", "_pending_hops", "cause", "finished_ps", "id", "num_bytes", "owner",
+        "requested_ps", "role", "route", "started_ps",
+    )  # fmt: skip
 
     def __init__(self, system: "System", route: "Route", num_bytes: int, cause: int, role: int, owner: int):
         super().__init__(system.engine)

@@ -29,7 +29,9 @@ _TIME = {
     "min": 60 * 10**12,
     "h": 3600 * 10**12,
 }
-_ENERGY: dict[str, Decimal | int] = {"fJ": Decimal("0.001"), "pJ": 1, "nJ": 10**3, "uJ": 10**6, "mJ": 10**9, "J": 10**12, "kJ": 10**15}
+_ENERGY: dict[str, Decimal | int] = {
+    "fJ": Decimal("0.001"), "pJ": 1, "nJ": 10**3, "uJ": 10**6, "mJ": 10**9, "J": 10**12, "kJ": 10**15,
+}  # fmt: skip
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)?\s*\Z")
 
 
