@@ -14,7 +14,8 @@ packages = ["tiergarten"]
 package_dir = {"tiergarten": "tiergarten"}
 for folder in FOLDERS:
     name = f"tiergarten.{folder}"
-    packages += [name, *(f"{name}.{sub}" for sub in find_namespace_packages(folder, exclude=["__pycache__*", "*.__pycache__*"]))]
+    subfolders = [sub for sub in find_namespace_packages(folder) if "__pycache__" not in sub]
+    packages += [name, *(f"{name}.{sub}" for sub in subfolders)]
     package_dir[name] = folder
 
 setup(packages=packages, package_dir=package_dir)
