@@ -11,7 +11,10 @@ from tiergarten.sim.policies.ranked import RankedPolicy
 
 @eviction_policies.register("opt")
 class Opt(RankedPolicy):
-    """Evicts the key whose next use lies furthest ahead, among equals the larger key. Needs the future: a bound, not a policy to run."""
+    """Evicts the key whose next use lies furthest ahead, among equals the larger key.
+
+    Needs the future: a bound, not a policy to run.
+    """
 
     def __init__(self, setup: EvictionSetup):
         if setup.future is None:

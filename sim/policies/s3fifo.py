@@ -20,7 +20,7 @@ def small_queue_target(capacity: int) -> int:
 
 @eviction_policies.register("s3fifo")
 class S3Fifo:
-    """Evicts from the small queue while that holds its share or more, else from the main queue, which gives used keys another round."""
+    """Evicts from the small queue while that holds its share, else from the main one, which gives used keys another round."""
 
     def __init__(self, setup: EvictionSetup):
         self._small_target = small_queue_target(setup.capacity)
