@@ -87,6 +87,12 @@ def _next_requests(offsets, nodes, num_nodes, never):
     return result
 
 
+def chain_ids(offsets: Int, block_ids: Int) -> Int:
+    """int64[E]: ids that name single blocks, replaced by ids that name the block and everything before it, from 0."""
+    nodes, _ = _walk(np.ascontiguousarray(offsets, np.int64), np.ascontiguousarray(block_ids, np.int64))
+    return np.asarray(nodes) - 1
+
+
 def block_token_counts(trace: RequestTrace) -> Int:
     """int64[E]: block i of a request with n tokens and blocks of B holds min(B, n - i B) tokens, at least one."""
     counts = np.diff(trace.block_offsets)
