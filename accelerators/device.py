@@ -1,6 +1,7 @@
 """What computes: peak rates, the share of them that software reaches, power and price. One entry of a scenario's `devices:`."""
 
 from pydantic import Field
+
 from tiergarten.sim.params import PositiveFlops, Share, StrictModel, Usd, Watts
 
 

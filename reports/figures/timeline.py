@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
 from tiergarten.reports import style
 from tiergarten.reports.binning import bin_edges, busiest, rebin, spread
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
