@@ -124,9 +124,7 @@ class CurveModel(DeterminateModel):
         scale: float = Field(
             1.0, gt=0, description="Multiplies the bandwidths: number of identical memories side by side."
         )
-        window: PositivePs = Field(
-            10_000_000, description="Time over which the load is averaged.", validate_default=False
-        )
+        window: PositivePs = Field(10_000_000, description="Time over which the load is averaged.")
 
     def __init__(self, curves: CurveFamily, scale: float = 1.0, window_ps: int = 10_000_000):
         super().__init__()

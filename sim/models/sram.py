@@ -26,8 +26,8 @@ class SramModel(DeterminateModel):
 
         banks: int = Field(32, gt=0, le=65536, description="Number of banks, words interleaved over them.")
         ports: int = Field(1, gt=0, le=16, description="Words that a bank serves per clock.")
-        word: PositiveBytes = Field(8, description="Width of a bank.", validate_default=False)
-        clock: PositivePs = Field(1000, description="Clock period.", validate_default=False)
+        word: PositiveBytes = Field(8, description="Width of a bank.")
+        clock: PositivePs = Field(1000, description="Clock period.")
 
     def __init__(self, tier: TierSpec, params: "SramModel.Params"):
         super().__init__()
