@@ -5,7 +5,7 @@ are read only: one that leaves is dropped, its home copy stays. Letters: P promp
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -106,9 +106,10 @@ class ExpertServer:
         if plan.context_bytes:
             self.placement.add(plan.cache, "context", plan.context_bytes, Role.KV)
 
-    def serve(self, experts: Sequence[int]) -> Steps:
-        """The process: serve prompts that ask for `experts` (length P), a batch at a time."""
+    def serve(self, experts: Sequence[int], progress: Callable[[float], None]) -> Steps:
+        """The process: serve prompts that ask for `experts` (length P), a batch at a time; tells the share that is done."""
         for first in range(0, len(experts), self.plan.batch_size):
+            progress(first / len(experts))
             yield from self._serve_batch(first, experts[first : first + self.plan.batch_size])
 
     def _serve_batch(self, first: int, experts: Sequence[int]) -> Steps:

@@ -1,9 +1,8 @@
 """Workload `experts`: a composition of experts served in a closed loop, the next batch when the last one is done."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
 from tiergarten.accelerators.device import DeviceSpec
@@ -12,11 +11,11 @@ from tiergarten.accelerators.experts.footprint import Footprint
 from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
 from tiergarten.driver import Driver, Machine, Output, drivers
-from tiergarten.sim.errors import did_you_mean
+from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.policies import eviction_policies
-from tiergarten.sim.units import PS_PER_MS, PS_PER_S, format_bytes
+from tiergarten.sim.units import format_bytes
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
@@ -37,6 +36,9 @@ class ExpertsParams(StrictModel):
     )
     home: str = Field("ddr", description="Tier that holds all experts.")
     cache: str = Field("hbm", description="Tier beside the device that holds router, context and cached experts.")
+    device: str | None = Field(
+        None, description="Device that runs router and experts; absent = the only one with `peak_flops`."
+    )
     number_format: str = Field("bf16", description="Number format of the compute, a key of the device's `peak_flops`.")
     batch_size: int = Field(1, gt=0, le=4096, description="Prompts that arrive together and are routed together.")
     prompt_tokens: int = Field(gt=0, le=1_000_000, description="Length of a prompt.")
@@ -103,7 +105,7 @@ class Experts(Driver):
     policies: ExpertsPolicies
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
-        params = self.params
+        params, eviction = self.params, self.policies.eviction
         problems = []
         for key in ("home", "cache"):
             name = getattr(params, key)
@@ -111,56 +113,31 @@ class Experts(Driver):
                 problems.append((f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
         if params.home == params.cache:
             problems.append(("workload.cache", "must be another tier than `home`"))
-        if self.policies.eviction not in eviction_policies:
-            known = eviction_policies.names()
-            problems.append(
-                (
-                    "policies.eviction",
-                    f"unknown eviction policy {self.policies.eviction!r}. {did_you_mean(self.policies.eviction, known)}",
-                )
-            )
-        if problems:
-            return problems
-        return [*self._device_problems(scenario), *self._capacity_problems(scenario)]
-
-    def _device_problems(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
-        cache, number_format = self.params.cache, self.params.number_format
-        name = scenario.tiers[cache].device
-        if name is None:
-            return [(f"tiers.{cache}", "needs `device`: the one that runs the experts")]
+        if eviction not in eviction_policies:
+            known = did_you_mean(eviction, eviction_policies.names())
+            problems.append(("policies.eviction", f"unknown eviction policy {eviction!r}. {known}"))
         try:
-            scenario.devices[name].flops_per_s(number_format)
+            self._device(scenario.devices).flops_per_s(params.number_format)
         except ValueError as error:
-            return [("workload.number_format", f"device {name!r} has {error}")]
-        return []
-
-    def _capacity_problems(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
-        params, footprint = self.params, self.params.footprint
-        problems = []
-        tiers = {name: scenario.tiers[name] for name in (params.home, params.cache)}
-        sizes = {name: tier.capacity * tier.count for name, tier in tiers.items()}
-        homed = footprint.homed_experts(sizes[params.home])
-        if homed < params.experts:
-            problems.append(
-                (
-                    "workload.experts",
-                    f"out of memory: {params.experts} experts of {format_bytes(footprint.expert_bytes)} and a router do "
-                    f"not fit into {params.home} of {format_bytes(sizes[params.home])}; at most {max(homed, 0)} do",
-                )
-            )
-        if footprint.cached_experts(sizes[params.cache]) < 1:
-            needed = footprint.router_bytes + footprint.context_bytes + footprint.expert_bytes
-            problems.append(
-                (
-                    f"tiers.{params.cache}.capacity",
-                    f"out of memory: router, context and one expert need {format_bytes(needed)}, "
-                    f"{params.cache} has {format_bytes(sizes[params.cache])}",
-                )
-            )
+            problems.append(("workload.device", str(error)))
         return problems
+
+    def _device(self, devices: Mapping[str, DeviceSpec]) -> DeviceSpec:
+        """The device that runs the experts. ValueError if the scenario does not say which."""
+        name = self.params.device
+        if name is None:
+            computing = [device for device, spec in devices.items() if spec.peak_flops]
+            if len(computing) != 1:
+                found = ", ".join(computing) or "none"
+                raise ValueError(f"name the device that runs the experts; those with peak_flops: {found}")
+            name = computing[0]
+        if name not in devices:
+            raise ValueError(f"unknown device {name!r}. {did_you_mean(name, devices)}")
+        return devices[name]
 
     def run(self, machine: Machine) -> Output:
         params = self.params
+        _require_memory(params, machine)
         experts = self._asked(machine)
         plan = self._plan(machine)
         cached = params.footprint.cached_experts(machine.system.tier(params.cache).capacity_bytes)
@@ -168,12 +145,13 @@ class Experts(Driver):
         setup = EvictionSetup(cached, future, machine.rng("eviction"))
         policy = eviction_policies.get(self.policies.eviction)(setup)
         server = ExpertServer(machine.engine, machine.system, machine.placement, policy, plan)
-        machine.engine.process(server.serve(experts))
+        machine.engine.process(server.serve(experts, machine.progress))
         machine.run()
+        outcome = Outcome(params, server)
         return Output(
-            metrics=_metrics(params, machine, server, plan),
-            tables={"requests": _requests(params, server), "series/batches": _batches(params, server)},
-            states_ps={_device_name(machine, params): _device_states(server)},
+            metrics={**outcome.metrics(), **machine_metrics(params, machine)},
+            tables=outcome.tables(),
+            states_ps={"device": {"busy": server.device_busy_ps, "stall:expert copies": outcome.stalled_ps()}},
         )
 
     def _asked(self, machine: Machine) -> list[int]:
@@ -186,8 +164,7 @@ class Experts(Driver):
     def _plan(self, machine: Machine) -> ServingPlan:
         params, footprint = self.params, self.params.footprint
         cache = machine.system.tier(params.cache)
-        device: DeviceSpec = machine.devices[_device_name(machine, params)]
-        executor = Executor(device, cache.spec.read_bytes_per_s, params.number_format)
+        executor = Executor(self._device(machine.devices), cache.spec.read_bytes_per_s, params.number_format)
         return ServingPlan(
             home=params.home,
             cache=params.cache,
@@ -201,3 +178,26 @@ class Experts(Driver):
             order=Order(self.policies.order),
             keep_batch=self.policies.keep_batch,
         )
+
+
+def _require_memory(params: ExpertsParams, machine: Machine) -> None:
+    """Raise ScenarioError unless all experts fit into the home tier and one beside router and context into the cache."""
+    footprint = params.footprint
+    home, cache = (machine.system.tier(name) for name in (params.home, params.cache))
+    problems = []
+    homed = max(footprint.homed_experts(home.capacity_bytes), 0)
+    if homed < params.experts:
+        text = (
+            f"out of memory: {params.experts} experts of {format_bytes(footprint.expert_bytes)} and their router do not "
+            f"fit into {home.name} of {format_bytes(home.capacity_bytes)}; at most {homed} experts do"
+        )
+        problems.append(Problem(text, path="workload.experts"))
+    if footprint.cached_experts(cache.capacity_bytes) < 1:
+        needed = footprint.router_bytes + footprint.context_bytes + footprint.expert_bytes
+        text = (
+            f"out of memory: router, context and one expert need {format_bytes(needed)}, "
+            f"{cache.name} has {format_bytes(cache.capacity_bytes)}"
+        )
+        problems.append(Problem(text, path=f"tiers.{cache.name}.capacity"))
+    if problems:
+        raise ScenarioError(problems)
