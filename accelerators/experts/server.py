@@ -78,6 +78,8 @@ class BatchRecord:
     copy_ps: int = 0
     """Sum of its copies."""
     copies: int = 0
+    busy_ps: int = 0
+    """Time the device ran router or experts."""
     finished_ps: int = -1
 
 
@@ -92,7 +94,6 @@ class ExpertServer:
     plan: ServingPlan
     prompts: list[PromptRecord] = field(default_factory=list)
     batches: list[BatchRecord] = field(default_factory=list)
-    device_busy_ps: int = 0
     _pins: dict[int, int] = field(default_factory=dict)
     _last_run: Event | None = None
 
@@ -193,7 +194,7 @@ class ExpertServer:
         for segment in cost.segments:
             read = self.system.read(self.plan.cache, segment.read_bytes, Role.WEIGHT, owner)
             yield self.engine.timeout(segment.duration_ps) & read
-        self.device_busy_ps += self.engine.now_ps - started_ps
+        self.batches[-1].busy_ps += self.engine.now_ps - started_ps
 
     def _pin(self, expert: int) -> None:
         self._pins[expert] = self._pins.get(expert, 0) + 1

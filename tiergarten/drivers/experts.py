@@ -9,6 +9,7 @@ from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.accelerators.experts.choice import Choice, RoundRobin
 from tiergarten.accelerators.experts.footprint import Footprint
 from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
+from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_ps, served_metrics, served_tables
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
@@ -147,11 +148,14 @@ class Experts(Driver):
         server = ExpertServer(machine.engine, machine.system, machine.placement, policy, plan)
         machine.engine.process(server.serve(experts, machine.progress))
         machine.run()
-        outcome = Outcome(params, server)
         return Output(
-            metrics={**outcome.metrics(), **machine_metrics(params, machine)},
-            tables=outcome.tables(),
-            states_ps={"device": {"busy": server.device_busy_ps, "stall:expert copies": outcome.stalled_ps()}},
+            metrics={
+                **served_metrics(server.batches[params.warm_up_batches :], server.prompts, params.output_tokens),
+                **cost_metrics(plan),
+                **_capacity_metrics(params, machine),
+            },
+            tables=served_tables(server, params.prompt_tokens, params.output_tokens),
+            states_ps={"device": device_states_ps(server)},
         )
 
     def _asked(self, machine: Machine) -> list[int]:
@@ -178,6 +182,23 @@ class Experts(Driver):
             order=Order(self.policies.order),
             keep_batch=self.policies.keep_batch,
         )
+
+
+def _capacity_metrics(params: ExpertsParams, machine: Machine) -> dict[str, float | int | str | None]:
+    """What the machine's capacities mean for this composition of experts."""
+    footprint = params.footprint
+    home, cache = (machine.system.tier(name) for name in (params.home, params.cache))
+    prices = [tier.spec.cost_usd_per_gb for tier in machine.system.tiers.values()]
+    metrics: dict[str, float | int | str | None] = {
+        "experts_cached_max": footprint.cached_experts(cache.capacity_bytes),
+        "experts_homed_max": footprint.homed_experts(home.capacity_bytes),
+        "nodes_to_cache_all": footprint.nodes_to_cache(params.experts, cache.capacity_bytes),
+        "nodes_to_home_all": footprint.nodes_to_home(params.experts, home.capacity_bytes),
+    }
+    if None not in prices:
+        tiers = machine.system.tiers.values()
+        metrics["memory_cost_usd"] = sum(t.capacity_bytes / 1e9 * (t.spec.cost_usd_per_gb or 0.0) for t in tiers)
+    return metrics
 
 
 def _require_memory(params: ExpertsParams, machine: Machine) -> None:
