@@ -87,7 +87,7 @@ def _mark(axes: Axes, part: pd.DataFrame, factor: float, unit: str, swatch: styl
         if with_text:
             # long values stand left of the point where the curve has left room, short ones right
             axes.annotate(
-                f"p{100 * share:.0f}  {value:.3g} {unit}", (value, share), (5, -3), textcoords="offset points",
+                f"p{100 * share:.0f}  {style.plain_number(float(f'{value:.3g}'))} {unit}", (value, share), (5, -3), textcoords="offset points",
                 va="top", fontsize=style.FONT_PT - 1.5,
             )  # fmt: skip
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
@@ -64,13 +65,17 @@ class Roofline:
         axes.set_xlim(low, high)
         bottom = min(ops["flops_per_s"].min(), (roofs["bytes_per_s"] * low).min()) / 2
         axes.set_ylim(bottom, roofs["flops_per_s"].max() * 3)
-        for _, op in ops.head(LABELLED_OPS).iterrows():
-            axes.annotate(style.label(op["name"], 22), (op["flops_per_byte"], op["flops_per_s"]), (6, -7),
-                          textcoords="offset points", fontsize=style.FONT_PT - 2)  # fmt: skip
+        for _, op in _apart(ops).iterrows():
+            axes.annotate(
+                style.label(op["name"], 22), (op["flops_per_byte"], op["flops_per_s"]), (6, -9),
+                textcoords="offset points", fontsize=style.FONT_PT - 2,
+            )  # fmt: skip
         style.log10_axis(axes, "x")
         style.log10_axis(axes, "y")
         axes.set_xlabel("Operational intensity (FLOP/byte)")
-        axes.set_ylabel("Attained rate (FLOP/s)")
+        scale, unit = style.rate_unit(float(roofs["flops_per_s"].max()), "FLOP/s")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.plain_number(value / scale)))
+        axes.set_ylabel(f"Attained rate ({unit})")
         lines = [
             Line2D([], [], color=chosen[roof["tier"]].color,
                    label=f"{style.label(roof['device'], 16)} {style.label(roof['tier'], 16)}, {format_bytes_per_s(roof['bytes_per_s'])}")
@@ -85,3 +90,14 @@ class Roofline:
             "One roof per tier with its ridge point (triangle); one dot per kernel, its area proportional to its time."
         )
         return text + (f" The {omitted} shortest kernels are left out." if omitted else "")
+
+
+def _apart(ops: pd.DataFrame) -> pd.DataFrame:
+    """The longest kernels whose names find room: none within three quarters of a decade right and a third up or down."""
+    kept: list[int] = []
+    places = np.log10(ops[["flops_per_byte", "flops_per_s"]].to_numpy(float))
+    for row in range(len(ops)):
+        gaps = np.abs(places[kept] - places[row]) if kept else np.empty((0, 2))
+        if len(kept) < LABELLED_OPS and not ((gaps[:, 0] < 0.75) & (gaps[:, 1] < 0.33)).any():
+            kept.append(row)
+    return ops.iloc[kept]

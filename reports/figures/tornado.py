@@ -47,7 +47,7 @@ class Tornado:
                 up = bar["change"] > 0
                 axes.barh(row, 100 * bar["effect"], height=0.66, facecolor=style.BLUE if up else style.ORANGE,
                           hatch="" if up else "////", edgecolor=style.HATCH_INK, linewidth=0)  # fmt: skip
-                axes.annotate(f"{100 * bar['effect']:+.1f} %", (100 * bar["effect"], row), (3 if bar["effect"] >= 0 else -3, 0),
+                axes.annotate(f"{100 * bar['effect']:+.1f} %".replace("-", "−"), (100 * bar["effect"], row), (3 if bar["effect"] >= 0 else -3, 0),
                               textcoords="offset points", va="center", ha="left" if bar["effect"] >= 0 else "right",
                               fontsize=style.FONT_PT - 2)  # fmt: skip
         axes.axvline(0, color=style.INK, linewidth=0.7)
@@ -61,7 +61,7 @@ class Tornado:
         changes = sorted(data["change"].unique())
         style.legend_above(figure, [
             axes.barh(0, 0, facecolor=style.BLUE if change > 0 else style.ORANGE, hatch="" if change > 0 else "////",
-                      edgecolor=style.HATCH_INK, linewidth=0, label=f"knob {100 * change:+.0f} %")
+                      edgecolor=style.HATCH_INK, linewidth=0, label=f"knob {100 * change:+.0f} %".replace("-", "−"))
             for change in ([changes[0], changes[-1]] if len(changes) > 1 else changes)
         ])  # fmt: skip
         return figure

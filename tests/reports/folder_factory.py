@@ -84,11 +84,17 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """One table as zstd Parquet, without pandas' own metadata, as a run writes it."""
     target = folder / f"{name}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(), target, compression="zstd")
+    pq.write_table(
+        pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(), target, compression="zstd"
+    )
 
 
 def _renamed(table: pd.DataFrame, rename: dict[str, str]) -> pd.DataFrame:
-    text = [name for name in table.columns if pd.api.types.is_string_dtype(table[name]) and not pd.api.types.is_numeric_dtype(table[name])]
+    text = [
+        name
+        for name in table.columns
+        if pd.api.types.is_string_dtype(table[name]) and not pd.api.types.is_numeric_dtype(table[name])
+    ]
     return table.assign(**{name: table[name].replace(rename) for name in text})
 
 
@@ -117,7 +123,9 @@ def _requests(random: np.random.Generator, toy: Toy) -> tuple[pd.DataFrame, pd.D
         "request_id": np.arange(count), "arrival_ps": arrival, "first_token_ps": first, "finished_ps": first + ps["decode"],
         "input_tokens": inputs, "output_tokens": outputs, "hit_tokens_hbm": inputs // 3, "hit_tokens_ddr": inputs // 8,
     })  # fmt: skip
-    phases = pd.concat([pd.DataFrame({"request_id": np.arange(count), "phase": name, "ps": value}) for name, value in ps.items()])
+    phases = pd.concat(
+        [pd.DataFrame({"request_id": np.arange(count), "phase": name, "ps": value}) for name, value in ps.items()]
+    )
     return requests, phases
 
 
@@ -161,8 +169,16 @@ def _links(transfers: pd.DataFrame, elapsed: int) -> pd.DataFrame:
     rows = []
     for link, (near, far, rate) in LINK.items():
         for source, destination in ((near, far), (far, near)):
-            part = transfers[(transfers["route"] == link) & (transfers["source"] == source) & (transfers["destination"] == destination)]
-            busy = _overlap(part["started_ps"].to_numpy(), part["finished_ps"].to_numpy(), edges).sum(axis=0).astype(np.int64)
+            part = transfers[
+                (transfers["route"] == link)
+                & (transfers["source"] == source)
+                & (transfers["destination"] == destination)
+            ]
+            busy = (
+                _overlap(part["started_ps"].to_numpy(), part["finished_ps"].to_numpy(), edges)
+                .sum(axis=0)
+                .astype(np.int64)
+            )
             rows.append(pd.DataFrame({
                 "link": link, "direction": f"{source}>{destination}", "bin_start_ps": edges[:-1], "bin_ps": np.diff(edges),
                 "bytes": (busy * (rate / 1e12)).astype(np.int64), "busy_ps": busy,
@@ -193,7 +209,11 @@ def _occupancy(random: np.random.Generator, elapsed: int) -> pd.DataFrame:
     ramp = np.minimum(1, np.arange(NUM_BINS) / (0.3 * NUM_BINS))
     wiggle = 1 - 0.05 * random.random(NUM_BINS)
     rows = []
-    for tier, roles in {"hbm": {"weights": 15, "kv": 58, "activations": 4}, "ddr": {"kv": 480}, "nvme": {"kv": 900}}.items():
+    for tier, roles in {
+        "hbm": {"weights": 15, "kv": 58, "activations": 4},
+        "ddr": {"kv": 480},
+        "nvme": {"kv": 900},
+    }.items():
         for role, gib in roles.items():
             held = np.full(NUM_BINS, gib * GIB) if role == "weights" else gib * GIB * ramp * wiggle
             rows.append(pd.DataFrame({"tier": tier, "role": role, "time_ps": times, "bytes": held.astype(np.int64),
@@ -209,7 +229,9 @@ def _breakdown(transfers: pd.DataFrame, elapsed: int) -> pd.DataFrame:
         rows.append((link, "busy", min(elapsed, int((part["finished_ps"] - part["started_ps"]).sum()) // 2)))
     table = pd.DataFrame(rows, columns=["resource", "state", "ps"])
     idle = elapsed - table.groupby("resource", sort=False)["ps"].sum()
-    return pd.concat([table, pd.DataFrame({"resource": idle.index, "state": "idle", "ps": idle.to_numpy()})], ignore_index=True)
+    return pd.concat(
+        [table, pd.DataFrame({"resource": idle.index, "state": "idle", "ps": idle.to_numpy()})], ignore_index=True
+    )
 
 
 def hit_rate_table() -> pd.DataFrame:
@@ -217,7 +239,9 @@ def hit_rate_table() -> pd.DataFrame:
     capacity = 2.0 ** np.arange(30, 42)
     ceiling = 0.55 * (1 - np.exp(-capacity / 2.0**36))
     rates = {"fifo": 0.72 * ceiling, "lru": 0.8 * ceiling, "s3-fifo": 0.87 * ceiling, "opt": ceiling}
-    return pd.concat([pd.DataFrame({"policy": name, "capacity_bytes": capacity, "hit_rate": rate}) for name, rate in rates.items()])
+    return pd.concat(
+        [pd.DataFrame({"policy": name, "capacity_bytes": capacity, "hit_rate": rate}) for name, rate in rates.items()]
+    )
 
 
 def sweep_table() -> pd.DataFrame:
@@ -248,7 +272,9 @@ def series_tables(random: np.random.Generator) -> dict[str, pd.DataFrame]:
         noise = random.normal(1, 0.03, 10)
         curves.append(pd.DataFrame({"tier": "ddr", "kind": "measured", "read_share": share, "point": np.arange(10)[::-1],
                                     "bytes_per_s": used[some] * peak * noise, "latency_ns": latency[some] * noise}))  # fmt: skip
-    roofs = pd.DataFrame({"device": "H100", "tier": ["hbm", "ddr"], "flops_per_s": 989e12, "bytes_per_s": [3.35e12, 55e9]})
+    roofs = pd.DataFrame(
+        {"device": "H100", "tier": ["hbm", "ddr"], "flops_per_s": 989e12, "bytes_per_s": [3.35e12, 55e9]}
+    )
     names = ["qkv", "attention decode", "attention prefill", "mlp up", "mlp down", "lm head", "norm"]
     intensity = np.array([210.0, 1.1, 320.0, 450.0, 440.0, 90.0, 0.5])
     ops = pd.DataFrame({"name": names, "tier": "hbm", "flops_per_byte": intensity,
@@ -262,7 +288,12 @@ def series_tables(random: np.random.Generator) -> dict[str, pd.DataFrame]:
                       "value": 0.42 * (1 - np.exp(-steps / 6000)) + random.normal(0, 0.015, len(steps))}) for seed in range(5)
     ])  # fmt: skip
     reference = pd.DataFrame({"name": ["random", "lru", "optimum"], "value": [0.05, 0.33, 0.45]})
-    knobs = {"hbm.bandwidth": (0.17, -0.11), "pcie.bandwidth": (0.31, -0.2), "ddr.capacity": (0.06, -0.04), "nvme.latency": (-0.01, 0.01)}
+    knobs = {
+        "hbm.bandwidth": (0.17, -0.11),
+        "pcie.bandwidth": (0.31, -0.2),
+        "ddr.capacity": (0.06, -0.04),
+        "nvme.latency": (-0.01, 0.01),
+    }
     sensitivity = pd.DataFrame([
         {"metric": "ttft_p99_ms", "knob": knob, "change": change, "value": 400 * (1 + effect), "base_value": 400.0}
         for knob, effects in knobs.items() for change, effect in zip((-0.2, 0.2), effects, strict=True)
