@@ -23,7 +23,8 @@ def spread(
 ) -> NDArray[np.float64]:
     """float64[len(edges) - 1]: each amount spread evenly over its interval, summed per bin.
 
-    An interval of no length falls whole into the bin that begins at or before it. What lies outside the edges is left out.
+    An interval of no length falls whole into the bin that begins at or before it. What lies outside the edges is
+    left out.
     """
     lengths = (ends_ps - starts_ps).astype(np.float64)
     long = lengths > 0
@@ -44,7 +45,8 @@ def spread(
 
 
 def wide_edges(table: pd.DataFrame, num_bins: int = MAX_BINS) -> NDArray[np.int64]:
-    """int64[<= num_bins + 1]: edges over all rows of a binned table, so wide that each of its bins lies in one of them."""
+    """int64[<= num_bins + 1]: edges over all rows of a binned table, so wide that each of its bins lies in one of
+    them."""
     start = int(table["bin_start_ps"].min())
     end = int((table["bin_start_ps"] + table["bin_ps"]).max())
     narrow = max(1, int(table["bin_ps"].max()))

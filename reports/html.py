@@ -1,7 +1,7 @@
 """One page per run that holds everything: figures, metrics, fidelity, provenance and the resolved scenario.
 
-The page loads nothing, runs no script (its content security policy forbids both) and escapes every text that came from a
-scenario or a trace. The same result folder gives the same bytes.
+The page loads nothing, runs no script (its content security policy forbids both) and escapes every text that came
+from a scenario or a trace. The same result folder gives the same bytes.
 """
 
 import base64
@@ -26,7 +26,8 @@ HEADLINES: Final = 6
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _HEADLINE_ORDER: Final = (
-    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "goodput", "tokens_per_s", "hit_rate", "elapsed", "energy",
+    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "goodput", "tokens_per_s", "hit_rate",
+    "elapsed", "energy",
     "cost", "bytes",
 )  # fmt: skip
 
@@ -69,8 +70,10 @@ def document(title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{css}</style>\n</head>\n<body>\n<main>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n'
+        f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n"
         f"{body}</main>\n</body>\n</html>\n"
     )
 
@@ -83,7 +86,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers: frozenset
         return "".join(f"<{tag}{mark}>{escape(str(cell))}</{tag}>" for cell, mark in zip(row, marks, strict=False))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{cells("th", head)}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
+    header = f"<thead><tr>{cells('th', head)}</tr></thead>"
+    return f'<div class="scroll" tabindex="0"><table>{header}\n<tbody>\n{body}</tbody></table></div>\n'
 
 
 def figure_block(result: Drawn) -> str:
@@ -95,9 +99,9 @@ def figure_block(result: Drawn) -> str:
     else:
         png = base64.b64encode(encode(result.figure, "png")).decode()
         picture = f'<img alt="{escape(f"{result.title}. {result.caption}")}" src="data:image/png;base64,{png}">'
-    narrow = result.figure.get_figwidth() < 5
+    width = "narrow" if result.figure.get_figwidth() < 5 else "wide"
     return (
-        f'<figure id="figure-{escape(name)}" class="{"narrow" if narrow else "wide"}">\n<h3>{escape(result.title)}</h3>\n'
+        f'<figure id="figure-{escape(name)}" class="{width}">\n<h3>{escape(result.title)}</h3>\n'
         f'<div class="picture">{picture}</div>\n<figcaption>{escape(result.caption)}</figcaption>\n</figure>\n'
     )
 

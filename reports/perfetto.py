@@ -1,8 +1,10 @@
-"""The run as a Chrome trace, to be opened in ui.perfetto.dev: a process per link and tier, a thread per direction or queue.
+"""The run as a Chrome trace, to be opened in ui.perfetto.dev: a process per link and tier, a thread per direction or
+queue.
 
-Links hold a slice per transfer on each link of its route; overlapping ones lie on tracks of their own. Tiers hold counters of
-occupancy per role and of bandwidth. Requests hold a slice to the first token and one to the last. The file is bounded: where
-there is more than fits, every n-th is taken and the file says so. Format: "Trace Event Format", Google, 2016 (times in us).
+Links hold a slice per transfer on each link of its route; overlapping ones lie on tracks of their own. Tiers hold
+counters of occupancy per role and of bandwidth. Requests hold a slice to the first token and one to the last. The
+file is bounded: where there is more than fits, every n-th is taken and the file says so. Format: "Trace Event
+Format", Google, 2016 (times in us).
 """
 
 import json
@@ -27,7 +29,8 @@ MAX_TRACKS: Final = 32
 """Threads of one link direction; transfers that need more are left out and counted."""
 MAX_PROCESSES: Final = 64
 _TRANSFER_COLUMNS: Final = (
-    "id", "source", "destination", "bytes", "cause", "role", "requested_ps", "started_ps", "finished_ps", "route", "owner",
+    "id", "source", "destination", "bytes", "cause", "role", "requested_ps", "started_ps", "finished_ps", "route",
+    "owner",
 )  # fmt: skip
 
 Event = dict[str, Any]

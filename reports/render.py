@@ -1,4 +1,5 @@
-"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the same bytes."""
+"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the
+same bytes."""
 
 import io
 import json
@@ -59,10 +60,10 @@ def draw(folder: RunFolder, name: str, **options: Any) -> Drawn | Skipped:
     except NothingToDrawError as nothing:
         return Skipped(name, kind.title, str(nothing))
     with style.context():
-        return Drawn(name, kind.title, kind.caption(data), data, _settled(kind.draw(data)))
+        return Drawn(name, kind.title, kind.caption(data), data, settled(kind.draw(data)))
 
 
-def _settled(figure: Figure) -> Figure:
+def settled(figure: Figure) -> Figure:
     """The figure with its layout computed once, not again for each format."""
     FigureCanvasAgg(figure)
     with _unknown_glyphs_allowed():
@@ -88,7 +89,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey", "traffic_matrix",
+    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey",
+    "traffic_matrix",
     "pareto", "heat_map", "tornado", "bandwidth_latency", "roofline", "parity", "learning_curve",
 )  # fmt: skip
 
@@ -99,7 +101,8 @@ def report_order(name: str) -> tuple[int, str]:
 
 
 def make_figures(folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None) -> list[Path]:
-    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped and why.
+    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped
+    and why.
 
     Args:
         folder: a result folder.

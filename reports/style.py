@@ -1,7 +1,8 @@
 """The look of every figure: widths, 8 pt type, a colour-blind palette with hatches, axes that carry units.
 
-Colours are Okabe and Ito's ("Color Universal Design", 2008, jfly.uni-koeln.de/color). Simulated values are solid, measured
-ones hollow. Text is never read as mathematics, so that a `$` in a name stays a `$`. Nothing here touches pyplot's global state.
+Colours are Okabe and Ito's ("Color Universal Design", 2008, jfly.uni-koeln.de/color). Simulated values are solid,
+measured ones hollow. Text is never read as mathematics, so that a `$` in a name stays a `$`. Nothing here touches
+pyplot's global state.
 """
 
 import math
@@ -40,8 +41,10 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 
 RC: Final[Mapping[str, Any]] = {
     "font.family": "DejaVu Sans", "font.size": FONT_PT, "axes.titlesize": FONT_PT, "axes.labelsize": FONT_PT,
-    "xtick.labelsize": FONT_PT - 1, "ytick.labelsize": FONT_PT - 1, "legend.fontsize": FONT_PT - 1, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "text.parse_math": False, "axes.formatter.use_mathtext": False, "axes.unicode_minus": True,
+    "xtick.labelsize": FONT_PT - 1, "ytick.labelsize": FONT_PT - 1, "legend.fontsize": FONT_PT - 1,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "text.parse_math": False, "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
     "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.edgecolor": INK, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.5,

@@ -1,7 +1,8 @@
-"""Figures as SVG that may stand inside a page: drawing elements only, short numbers, ids of their own, the page's colours.
+"""Figures as SVG that may stand inside a page: drawing elements only, short numbers, ids of their own, the page's
+colours.
 
-matplotlib writes the SVG; what leaves here has been parsed and written anew, so that no comment, script, style sheet, link or
-foreign element can come through it.
+matplotlib writes the SVG; what leaves here has been parsed and written anew, so that no comment, script, style sheet,
+link or foreign element can come through it.
 """
 
 import re
@@ -16,7 +17,8 @@ _ELEMENTS: Final = frozenset(
     {"svg", "g", "defs", "path", "use", "clipPath", "rect", "pattern", "image", "circle", "linearGradient", "stop"}
 )
 _ATTRIBUTES: Final = frozenset({
-    "id", "d", "x", "y", "width", "height", "style", "transform", "viewBox", "clip-path", "preserveAspectRatio", "patternUnits", "rx", "ry",
+    "id", "d", "x", "y", "width", "height", "style", "transform", "viewBox", "clip-path", "preserveAspectRatio",
+    "patternUnits", "rx", "ry",
     "fill", "stroke", "cx", "cy", "r", "offset",
 })  # fmt: skip
 _DECIMALS: Final = re.compile(r"-?\d+\.\d{3,}(?![\deE])")

@@ -52,9 +52,15 @@ class Occupancy:
             for role in held.columns:
                 top = floor + held[role].to_numpy() / scale
                 axes.fill_between(
-                    held.index / factor, floor, top, step="pre", facecolor=chosen[role].color, hatch=chosen[role].hatch,
-                    edgecolor=style.HATCH_INK, linewidth=0,
-                )  # fmt: skip
+                    held.index / factor,
+                    floor,
+                    top,
+                    step="pre",
+                    facecolor=chosen[role].color,
+                    hatch=chosen[role].hatch,
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                )
                 floor = top
             peak = float(floor.max())
             shown = capacity / scale <= 4 * peak
@@ -87,7 +93,8 @@ def _size(num_bytes: float) -> str:
 
 
 def _fullest_moments(rows: pd.DataFrame) -> pd.DataFrame:
-    """All samples of one tier, or per bin the sample with the largest total: peaks survive, and the roles shown coexisted."""
+    """All samples of one tier, or per bin the sample with the largest total: peaks survive, and the roles shown
+    coexisted."""
     rows = rows.groupby(["tier", "time_ps", "role"], sort=False, as_index=False).agg(
         {"bytes": "sum", "capacity_bytes": "max"}
     )

@@ -61,7 +61,8 @@ class Timeline:
         width = int(data["bin_ps"].max())
         from_, unit = style.time_unit(width)
         text = (
-            f"Share of time each tier and link direction was busy, in bins of {width / from_:.4g} {unit}: tiers split by bytes "
+            f"Share of time each tier and link direction was busy, in bins of {width / from_:.4g} {unit}: tiers "
+            f"split by bytes "
             "read and written, links by the cause of the bytes moved. At the right the mean over the run."
         )
         if (data["state"] == WAITING).any():
@@ -87,10 +88,16 @@ def _tier_lanes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(bins: pd.DataFrame, lane: pd.Series, state: str, value: np.ndarray, omitted: int) -> pd.DataFrame:
-    return pd.DataFrame({
-        "lane": lane.to_numpy(), "state": state, "bin_start_ps": bins["bin_start_ps"].to_numpy(),
-        "bin_ps": bins["bin_ps"].to_numpy(), "value": value, "lanes_omitted": omitted,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "lane": lane.to_numpy(),
+            "state": state,
+            "bin_start_ps": bins["bin_start_ps"].to_numpy(),
+            "bin_ps": bins["bin_ps"].to_numpy(),
+            "value": value,
+            "lanes_omitted": omitted,
+        }
+    )
 
 
 def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
