@@ -15,6 +15,7 @@ from typing import Any, Final
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from tiergarten.reports.tables import BOOL, FLOAT, INT, TABLES, TEXT
 from tiergarten.sim.errors import InputError, Problem
 

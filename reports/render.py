@@ -14,6 +14,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, FigureKind, NothingToDrawError
 from tiergarten.reports.folder import RunFolder

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
 from tiergarten.reports.figures import NothingToDrawError
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.metrics import HIGHER_IS_BETTER, LOWER_IS_BETTER, quantity

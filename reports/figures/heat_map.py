@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.figures.traffic_matrix import COLD_TO_HOT

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder

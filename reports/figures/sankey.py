@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES
 from tiergarten.reports.folder import RunFolder

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
 from tiergarten.reports import style
 from tiergarten.reports.binning import busiest, rebin, spread, wide_edges
 from tiergarten.reports.figures import FIGURES, NothingToDrawError

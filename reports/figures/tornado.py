@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder

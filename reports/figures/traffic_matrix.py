@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES
 from tiergarten.reports.folder import RunFolder
