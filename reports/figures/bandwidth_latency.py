@@ -1,4 +1,5 @@
-"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the model."""
+"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the
+model."""
 
 from dataclasses import dataclass
 
