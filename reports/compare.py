@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+
 from tiergarten.reports.figures import NothingToDrawError
 from tiergarten.reports.figures.latency_cdf import distribution, draw_distributions
 from tiergarten.reports.folder import RunFolder, finite_number

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+
 from tiergarten.reports.binning import MAX_BINS, bin_edges, rebin, spread
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.lanes import lay_out
