@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class RunResult:
     host: dict[str, Any]
     """Where and how fast it ran. The only part that differs between repetitions."""
     scenario_yaml: str
+    laws: list[str]
+    """The conservation laws that hold, as checked after the run."""
     folder: Path | None = None
-    laws: list[str] = field(default_factory=list)
-    """The conservation laws that were checked."""
 
     @property
     def transfers(self) -> pa.Table:
@@ -53,9 +53,9 @@ class RunResult:
             raise TiergartenError(f"{self.name} served no requests; its tables are {', '.join(sorted(self.tables))}")
         return self.tables["requests"]
 
-    def check(self) -> None:
-        """Raise ConservationError if a law is broken; fills `laws` with what was checked."""
-        self.laws[:] = check_laws(self.tables, self.metrics)
+    def check(self) -> list[str]:
+        """Check every law once more and return their names; ConservationError if one is broken."""
+        return check_laws(self.tables, self.metrics)
 
     def save(self, parent: Path, finish: Callable[[Path], None] | None = None) -> Path:
         """Write the result folder below `parent` and return it.
@@ -104,10 +104,17 @@ def replace_folder(staging: Path, target: Path) -> None:
         os.rename(staging, target)
 
 
-def collect(
-    machine: Machine, output: Output, bins: int, keep_transfers: bool
-) -> tuple[dict[str, pa.Table], dict[str, Any]]:
-    """Tables and metrics of a finished machine, the driver's own among them."""
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """Tables and metrics of a finished machine, with the laws that they obey."""
+
+    tables: dict[str, pa.Table]
+    metrics: dict[str, Any]
+    laws: list[str]
+
+
+def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -> Collected:
+    """Tables and metrics of a finished machine, the driver's own among them, laws checked."""
     columns = _columns(machine)
     elapsed_ps = max(machine.engine.now_ps, 1)
     tables = {
@@ -119,10 +126,10 @@ def collect(
         **output.tables,
     }
     metrics = {"elapsed_s": elapsed_ps / PS_PER_S, **output.metrics, **_machine_metrics(machine, columns, elapsed_ps)}
-    check_laws(tables, metrics)
+    laws = check_laws(tables, metrics)
     if not keep_transfers:
         tables["transfers"] = tables["transfers"].slice(0, 0)
-    return tables, metrics
+    return Collected(tables, metrics, laws)
 
 
 @dataclass(frozen=True, eq=False)

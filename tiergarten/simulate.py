@@ -24,13 +24,13 @@ def simulate(scenario: Scenario, progress: Callable[[float], None] | None = None
     driven = time.perf_counter()
     outputs = scenario.schema.outputs
     machine.placement.check()
-    tables, metrics = collect(machine, output, outputs.bins, outputs.transfers)
+    collected = collect(machine, output, outputs.bins, outputs.transfers)
     finished = time.perf_counter()
-    simulated_s = metrics["elapsed_s"]
+    simulated_s = collected.metrics["elapsed_s"]
     return RunResult(
         name=scenario.name,
-        metrics=metrics,
-        tables=tables,
+        metrics=collected.metrics,
+        tables=collected.tables,
         manifest=_manifest(scenario, output.trace_hash),
         host={
             "machine": platform.machine(),
@@ -42,6 +42,7 @@ def simulate(scenario: Scenario, progress: Callable[[float], None] | None = None
             "simulated_s_per_s": round(simulated_s / max(driven - built, 1e-9), 3),
         },
         scenario_yaml=scenario.to_yaml(),
+        laws=collected.laws,
     )
 
 

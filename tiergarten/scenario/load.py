@@ -83,7 +83,7 @@ def with_values(scenario: Scenario, values: dict[str, Any], source: str) -> Scen
     tree = scenario.tree
     for dotted_key, value in values.items():
         tree = set_value(tree, tuple(dotted_key.split(".")), value, source)
-    tree = Tree({key: value for key, value in tree.value.items() if key != "sweep"}, tree.marks)
+    tree = Tree({key: value for key, value in tree.value.items() if key != "sweep"}, tree.marks, tree.problems)
     return validate(tree, scenario.base)
 
 
@@ -91,7 +91,7 @@ def validate(tree: Tree, base: Path) -> Scenario:
     """Build the Scenario of a tree, or raise ScenarioError with all problems."""
     values = strip_provenance(tree.value)
     context = {"base": base}
-    problems: list[Problem] = []
+    problems = list(tree.problems)
     version = values.get("schema_version")
     if version is not None and version != 1:
         raise ScenarioError(
@@ -121,6 +121,8 @@ def validate(tree: Tree, base: Path) -> Scenario:
         if driver is not None and not problems:
             problems += [tree.problem(tuple(key.split(".")), message) for key, message in driver.check(schema)]
     if problems or schema is None or driver is None:
+        textual = {(p.file, p.path) for p in tree.problems}  # what validation says of such a value is an echo
+        problems = [p for p in problems if p in tree.problems or (p.file, p.path) not in textual]
         raise ScenarioError(sorted(set(problems), key=lambda p: (p.file, p.line or 0, p.path)))
     return Scenario(schema, tree, base, driver)
 

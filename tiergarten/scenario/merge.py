@@ -93,7 +93,7 @@ def overlay(below: Tree, above: Tree) -> Tree:
                 result[name] = lay(result.get(name), value, place)
         return result
 
-    return Tree(lay(below.value, above.value, ()), marks)
+    return Tree(lay(below.value, above.value, ()), marks, below.problems + above.problems)
 
 
 def apply_override(tree: Tree, assignment: str, source: str = "--set") -> Tree:
@@ -105,8 +105,10 @@ def apply_override(tree: Tree, assignment: str, source: str = "--set") -> Tree:
             Problem(f"write it as dotted.key=value, as in tiers.hbm.capacity='96 GiB'; got {assignment!r}", source)
         )
     value_text = value_text.strip()
-    value = parse_yaml(value_text, source).value if value_text else ""
-    return set_value(tree, tuple(parts), value, source)
+    parsed = parse_yaml(value_text, source) if value_text else Tree("")
+    if parsed.problems:
+        raise ScenarioError(parsed.problems)
+    return set_value(tree, tuple(parts), parsed.value, source)
 
 
 def set_value(tree: Tree, parts: Key, value: Any, source: str) -> Tree:
@@ -138,7 +140,7 @@ def set_value(tree: Tree, parts: Key, value: Any, source: str) -> Tree:
         at[str(parts[-1])] = value
     marks = {key: mark for key, mark in tree.marks.items() if key[: len(parts)] != parts}
     marks[parts] = Mark(source, None)
-    return Tree(root, marks)
+    return Tree(root, marks, tree.problems)
 
 
 def _index(at: list[Any], part: str | int, place: Key, source: str) -> int:

@@ -37,6 +37,8 @@ class Tree:
 
     value: Any
     marks: dict[Key, Mark] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    """What was wrong with the text itself; reported with everything that validation finds."""
 
     def mark(self, key: Key) -> Mark:
         """The mark of the key, or of its nearest ancestor that has one."""
@@ -82,9 +84,7 @@ def parse_yaml(text: str, name: str) -> Tree:
         raise ScenarioError(Problem("is empty", name, 1))
     reader = _Reader(name)
     value = reader.convert(node, ())
-    if reader.problems:
-        raise ScenarioError(reader.problems[:50])
-    return Tree(value, reader.marks)
+    return Tree(value, reader.marks, tuple(reader.problems[:50]))
 
 
 class _Reader:
