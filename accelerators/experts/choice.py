@@ -32,7 +32,9 @@ class Zipf(StrictModel):
     """Expert k is asked for in proportion to 1 / (k + 1)^exponent, independently."""
 
     name: Literal["zipf"] = "zipf"
-    exponent: float = Field(1.0, ge=0, le=10, description="0 = uniform; larger = fewer experts get more of the prompts.")
+    exponent: float = Field(
+        1.0, ge=0, le=10, description="0 = uniform; larger = fewer experts get more of the prompts."
+    )
 
     def probabilities(self, experts: int) -> NDArray[np.float64]:
         """float64[experts], they sum to 1."""

@@ -103,7 +103,11 @@ def test_capacities_and_rates_are_of_a_plausible_size(tmp_path, file):
     ("node", "part", "shared_paths"),
     [
         ("sn40l-node", "sn40l", None),
-        ("dgx-a100", "a100-80gb", ("tiers.hbm.", "devices.gpu.peak_flops.bf16", "devices.gpu.power", "devices.gpu.price")),
+        (
+            "dgx-a100",
+            "a100-80gb",
+            ("tiers.hbm.", "devices.gpu.peak_flops.bf16", "devices.gpu.power", "devices.gpu.price"),
+        ),
         ("dgx-h100", "h100-sxm", ("tiers.hbm.", "devices.gpu.peak_flops.", "devices.gpu.power", "devices.gpu.price")),
         ("h200", "h100-sxm", ("devices.gpu.peak_flops.",)),
         ("grace-hopper", "h100-sxm", ("devices.gpu.peak_flops.",)),

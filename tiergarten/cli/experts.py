@@ -59,7 +59,11 @@ def compare(
     drawn = latency_against_experts(folders)
     files = save(drawn, out)
     if as_json:
-        print(json.dumps({"files": [str(file) for file in files], "points": json.loads(drawn.data.to_json(orient="records"))}))
+        print(
+            json.dumps(
+                {"files": [str(file) for file in files], "points": json.loads(drawn.data.to_json(orient="records"))}
+            )
+        )
     elif not quiet:
         console = Console()
         console.print(_steps_table(drawn.data))
@@ -136,7 +140,9 @@ def _nodes_table(data: "object") -> Table:
     import pandas as pd
 
     assert isinstance(data, pd.DataFrame)
-    table = Table(box=None, title="Nodes needed, from this number of experts on", title_justify="left", title_style="bold")
+    table = Table(
+        box=None, title="Nodes needed, from this number of experts on", title_justify="left", title_style="bold"
+    )
     for column in ("system", "experts live", "nodes: from"):
         table.add_column(column)
     for (system, role), group in data.groupby(["system", "tier_role"], sort=False):
