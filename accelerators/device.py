@@ -1,6 +1,7 @@
 """What computes: peak rates, the share of them that software reaches, fixed costs, power and price. One entry of `devices:`."""
 
 from pydantic import Field, field_validator
+
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveFlops, Ps, Share, StrictModel, Usd, Watts
 

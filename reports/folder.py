@@ -1,7 +1,8 @@
 """Reads a result folder: manifest, metrics, resolved scenario, and tables by name.
 
-A folder is input like any other. It may come from elsewhere, be damaged or be hostile: sizes are bounded, every column is
-cast to the kind that `tables` declares, nothing in it is executed, and what is wrong is raised as InputError.
+A folder is input like any other. It may come from elsewhere, be damaged or be hostile: sizes are bounded, every
+column is cast to the kind that `tables` declares, nothing in it is executed, and what is wrong is raised as
+InputError.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from tiergarten.reports.tables import BOOL, FLOAT, INT, TABLES, TEXT
 from tiergarten.sim.errors import InputError, Problem
 

@@ -1,10 +1,12 @@
-"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the same bytes."""
+"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the
+same bytes."""
 
 import io
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +14,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, FigureKind, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
@@ -58,7 +61,24 @@ def draw(folder: RunFolder, name: str, **options: Any) -> Drawn | Skipped:
     except NothingToDrawError as nothing:
         return Skipped(name, kind.title, str(nothing))
     with style.context():
-        return Drawn(name, kind.title, kind.caption(data), data, kind.draw(data))
+        return Drawn(name, kind.title, kind.caption(data), data, settled(kind.draw(data)))
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure with its layout computed once, not again for each format."""
+    FigureCanvasAgg(figure)
+    with _unknown_glyphs_allowed():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+@contextmanager
+def _unknown_glyphs_allowed() -> Iterator[None]:
+    """A name in a script that the font lacks is drawn as boxes; the page beside it has it as text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        yield
 
 
 def draw_all(
@@ -70,7 +90,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey", "traffic_matrix",
+    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey",
+    "traffic_matrix",
     "pareto", "heat_map", "tornado", "bandwidth_latency", "roofline", "parity", "learning_curve",
 )  # fmt: skip
 
@@ -81,7 +102,8 @@ def report_order(name: str) -> tuple[int, str]:
 
 
 def make_figures(folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None) -> list[Path]:
-    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped and why.
+    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped
+    and why.
 
     Args:
         folder: a result folder.
@@ -126,10 +148,7 @@ def save(drawn: Drawn, target: Path) -> list[Path]:
 def encode(figure: Figure, suffix: str) -> bytes:
     """The figure as png, pdf or svg. Equal figures give equal bytes."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    with style.context(), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes; the page beside it has it as text
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+    with style.context(), _unknown_glyphs_allowed():
         figure.savefig(buffer, format=suffix, dpi=style.DPI, metadata=dict(_METADATA[suffix]))
     return buffer.getvalue()
 

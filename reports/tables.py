@@ -1,7 +1,7 @@
 """The tables of a result folder: the columns that reports rely on, and of what kind each is.
 
-Times are integer picoseconds from the start of the run, sizes bytes. A table may hold more columns than are named here,
-and a folder fewer tables: each figure says which it needs.
+Times are integer picoseconds from the start of the run, sizes bytes. A table may hold more columns than are named
+here, and a folder fewer tables: each figure says which it needs.
 """
 
 from types import MappingProxyType

@@ -3,6 +3,7 @@
 from typing import Final
 
 import pandas as pd
+
 from tiergarten.reports.binning import busiest
 from tiergarten.reports.figures import NothingToDrawError
 from tiergarten.reports.folder import RunFolder

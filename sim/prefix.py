@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
 from tiergarten.sim.errors import Problem, TraceError
 from tiergarten.sim.eviction import NEVER, EvictionPolicy
 from tiergarten.sim.trace import Int, RequestTrace

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.errors import Problem
 
 Int = NDArray[np.int64]

@@ -1,8 +1,12 @@
 """Conformance kits: the contract of each kind of plug-in as something you run against your own class."""
 
+from collections.abc import Callable
+
 import numpy as np
 
+from tiergarten.sim.contracts import AccessBatch, MemoryModel
 from tiergarten.sim.eviction import EvictionPolicy, EvictionSetup, FutureUses
+from tiergarten.sim.units import NEVER_PS
 
 
 def check_eviction_policy(policy: type[EvictionPolicy], seed: int = 0, num_accesses: int = 400) -> None:
@@ -100,3 +104,59 @@ def _belady_hits(keys: list[int], capacity: int) -> int:
                 max(cached, key=lambda other: next((t for t in upcoming[other] if t > now), len(keys) + other))
             )
     return hits
+
+
+def check_memory_model(make: Callable[[], MemoryModel], seed: int = 0, num_batches: int = 30) -> None:
+    """Raise AssertionError, saying what broke, unless the model made by `make` keeps the law of `MemoryModel`.
+
+    Random batches at random times: every access completes exactly once, not before its submission; completions come in order
+    of time; `next_completion_ps` is when the next one falls; looking on in small or large steps gives the same completions.
+    """
+    rng = np.random.default_rng(seed)
+    plan = _random_plan(rng, num_batches)
+    fine = _drive_model(make(), plan, steps=4)
+    coarse = _drive_model(make(), plan, steps=1)
+    assert fine == coarse, "advancing in smaller steps changed the completions"
+    submitted = {ident: now for now, accesses in plan for ident in accesses.ids.tolist()}
+    assert sorted(ident for ident, _ in fine) == sorted(submitted), "an access was lost or completed twice"
+    assert all(time >= submitted[ident] for ident, time in fine), "an access completed before it was submitted"
+
+
+def _random_plan(rng: np.random.Generator, num_batches: int) -> list[tuple[int, AccessBatch]]:
+    plan, now, ident = [], 0, 0
+    for _ in range(num_batches):
+        now += int(rng.choice([0, 1, 10_000, 1_000_000]))
+        count = int(rng.integers(1, 6))
+        addresses = rng.integers(0, 2**16, count) * 64
+        sizes = rng.choice([64, 256, 4096], count)
+        plan.append((now, AccessBatch(np.arange(ident, ident + count), addresses, sizes, rng.random(count) < 0.3)))
+        ident += count
+    return plan
+
+
+def _drive_model(model: MemoryModel, plan: list[tuple[int, AccessBatch]], steps: int) -> list[tuple[int, int]]:
+    """(id, time) of every completion, in the order in which the model gives them."""
+    done: list[tuple[int, int]] = []
+
+    def advance(until_ps: int) -> None:
+        expected = model.next_completion_ps()
+        completions = model.advance(until_ps)
+        times = completions.times_ps.tolist()
+        assert times == sorted(times), "completions are out of order"
+        assert all(time <= until_ps for time in times), "a completion lies beyond the time advanced to"
+        assert (min(times) if times else NEVER_PS) == (expected if expected <= until_ps else NEVER_PS), (
+            f"next_completion_ps said {expected}, advance to {until_ps} gave {times[:3]}"
+        )
+        done.extend(zip(completions.ids.tolist(), times, strict=True))
+
+    last = 0
+    for now, accesses in plan:
+        for step in range(1, steps + 1):
+            advance(last + (now - last) * step // steps)
+        model.submit(now, accesses)
+        last = now
+    while (following := model.next_completion_ps()) != NEVER_PS:
+        assert following >= last, "the next completion lies in the past"
+        advance(following)
+    assert not len(model.advance(NEVER_PS - 1).ids), "completions came although none was due"
+    return done

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.policies import eviction_policies

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
 from tiergarten.sim.policies.s3fifo import MAX_USES, SMALL_SHARE
 from tiergarten.workloads.indexed_heap import OUTSIDE, lowest, new_heap, push, take
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
 from tiergarten.sim.params import StrictModel
 
 

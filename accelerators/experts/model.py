@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from pydantic import Field
+
 from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.accelerators.roofline import Roofline
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.units import PS_PER_S
-
 
 MAX_DECODE_SEGMENTS: Final = 31
 """Transfers that stand for the decode steps of one run; enough for copies to get their turn at the memory between them."""

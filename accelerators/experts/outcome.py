@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+
 from tiergarten.accelerators.experts.server import BatchRecord, ExpertServer, PromptRecord, ServingPlan
 from tiergarten.sim.units import PS_PER_MS, PS_PER_S
 

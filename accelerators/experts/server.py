@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from simpy.events import Event
+
 from tiergarten.accelerators.experts.model import RunCost
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import DeadlockError

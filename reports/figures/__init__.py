@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pandas as pd
 from matplotlib.figure import Figure
+
 from tiergarten.reports.folder import RunFolder
 from tiergarten.sim.registry import Registry
 

@@ -1,4 +1,5 @@
-"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the model."""
+"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the
+model."""
 
 from dataclasses import dataclass
 
@@ -6,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder

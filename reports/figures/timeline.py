@@ -1,14 +1,15 @@
 """When each tier and link was busy, what for, and how many transfers waited: the run at a glance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
 from tiergarten.reports import style
-from tiergarten.reports.binning import bin_edges, busiest, rebin, spread
+from tiergarten.reports.binning import busiest, rebin, spread, wide_edges
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.routes import link_hops
@@ -31,7 +32,7 @@ class Timeline:
         )
         links = folder.table("links", ["link", "direction", "bin_start_ps", "bin_ps", "bytes", "busy_ps"])
         rows = [tiers, _link_lanes(links, folder)]
-        data = pd.concat(rows, ignore_index=True)
+        data = pd.concat(rows, ignore_index=True).round({"value": 6})
         if not (data["value"] > 0).any():
             raise NothingToDrawError("no tier and no link was ever busy")
         return data
@@ -39,13 +40,14 @@ class Timeline:
     def draw(self, data: pd.DataFrame) -> Figure:
         lanes = list(dict.fromkeys(data["lane"]))
         states = [state for state in dict.fromkeys(data["state"]) if state != WAITING]
-        chosen = style.swatches(states)
+        chosen = {state: replace(swatch, hatch="") for state, swatch in style.swatches(states).items()}
         figure = style.new_figure(style.PAGE_IN, 0.75 + 0.42 * len(lanes))
         grid = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
         factor, unit = style.time_unit(float((data["bin_start_ps"] + data["bin_ps"]).max()))
         waiting = data.loc[data["state"] == WAITING, "value"].max() if WAITING in set(data["state"]) else 0.0
         for axes, lane in zip(grid, lanes, strict=True):
             _draw_lane(axes, data[data["lane"] == lane], chosen, factor, waiting)
+        grid[-1].tick_params(axis="x", length=2.5)
         grid[-1].set_xlabel(f"Time ({unit})")
         grid[-1].set_xlim(data["bin_start_ps"].min() / factor, (data["bin_start_ps"] + data["bin_ps"]).max() / factor)
         handles = style.patches(chosen)
@@ -60,7 +62,8 @@ class Timeline:
         width = int(data["bin_ps"].max())
         from_, unit = style.time_unit(width)
         text = (
-            f"Share of time each tier and link direction was busy, in bins of {width / from_:.4g} {unit}: tiers split by bytes "
+            f"Share of time each tier and link direction was busy, in bins of {width / from_:.4g} {unit}: tiers "
+            f"split by bytes "
             "read and written, links by the cause of the bytes moved. At the right the mean over the run."
         )
         if (data["state"] == WAITING).any():
@@ -71,7 +74,8 @@ class Timeline:
 
 def _tier_lanes(table: pd.DataFrame) -> pd.DataFrame:
     kept, omitted = busiest(table, "tier", "busy_ps", MAX_LANES)
-    bins = rebin(table[table["tier"].isin(kept)], ["tier"], ["read_bytes", "write_bytes", "busy_ps"])
+    bins = rebin(table, ["tier"], ["read_bytes", "write_bytes", "busy_ps"])
+    bins = bins[bins["tier"].isin(kept)]
     bins["tier"] = pd.Categorical(bins["tier"], kept, ordered=True)
     bins = bins.sort_values(["tier", "bin_start_ps"], kind="stable")
     total = (bins["read_bytes"] + bins["write_bytes"]).to_numpy(float)
@@ -85,17 +89,23 @@ def _tier_lanes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(bins: pd.DataFrame, lane: pd.Series, state: str, value: np.ndarray, omitted: int) -> pd.DataFrame:
-    return pd.DataFrame({
-        "lane": lane.to_numpy(), "state": state, "bin_start_ps": bins["bin_start_ps"].to_numpy(),
-        "bin_ps": bins["bin_ps"].to_numpy(), "value": value, "lanes_omitted": omitted,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "lane": lane.to_numpy(),
+            "state": state,
+            "bin_start_ps": bins["bin_start_ps"].to_numpy(),
+            "bin_ps": bins["bin_ps"].to_numpy(),
+            "value": value,
+            "lanes_omitted": omitted,
+        }
+    )
 
 
 def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
     table = table.assign(lane=lane_name(table["link"], table["direction"]))
     kept, omitted = busiest(table, "lane", "busy_ps", MAX_LANES)
-    bins = rebin(table[table["lane"].isin(kept)], ["lane"], ["bytes", "busy_ps"])
-    edges = bin_edges(int(table["bin_start_ps"].min()), int((table["bin_start_ps"] + table["bin_ps"]).max()))
+    bins = rebin(table, ["lane"], ["bytes", "busy_ps"])
+    edges = wide_edges(table)
     causes, waiting = _causes(table, folder, edges)
     parts = []
     for lane in kept:
@@ -109,7 +119,7 @@ def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
             parts.append(_rows(rows, rows["lane"], cause, value, omitted))
         unexplained = np.where(total > 0, 0.0, busy)
         if unexplained.any() or not shares:
-            parts.append(_rows(rows, rows["lane"], "busy", unexplained, omitted))
+            parts.append(_rows(rows, rows["lane"], "other", unexplained, omitted))
         if lane in waiting:
             parts.append(_rows(rows, rows["lane"], WAITING, waiting[lane][index] / np.diff(edges)[index], omitted))
     return pd.concat(parts, ignore_index=True)
@@ -165,7 +175,9 @@ def _draw_lane(axes: Axes, rows: pd.DataFrame, chosen: dict[str, style.Swatch], 
         mean += float((part["value"] * part["bin_ps"]).sum() / part["bin_ps"].sum())
     has_waiting = bool((rows["state"] == WAITING).any()) and waiting > 0
     axes.set_ylim(-0.5 if has_waiting else 0, 1.02)
+    axes.axhspan(0, 1, color=style.GRID, alpha=0.35, linewidth=0, zorder=0)
     axes.axhline(0, color=style.INK, linewidth=0.4)
+    axes.tick_params(axis="x", length=0)
     axes.set_yticks([])
     axes.grid(False)
     axes.spines["left"].set_visible(False)

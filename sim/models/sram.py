@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 from pydantic import Field
+
 from tiergarten.sim.memory import Cursor, DeterminateModel, memory_models
 from tiergarten.sim.params import PositiveBytes, PositivePs, StrictModel
 from tiergarten.sim.tier import TierSpec

@@ -1,6 +1,7 @@
 """Random eviction: the baseline that has no knowledge at all."""
 
 import numpy as np
+
 from tiergarten.sim.eviction import EvictionSetup
 from tiergarten.sim.policies import eviction_policies
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiergarten.sim.errors import UnknownNameError
 from tiergarten.sim.eviction import NEVER, EvictionSetup, FutureUses, GhostList, RankQueue
 from tiergarten.sim.policies import eviction_policies
@@ -14,7 +15,6 @@ from tiergarten.sim.policies.lru import Lru
 from tiergarten.sim.policies.opt import Opt
 from tiergarten.sim.policies.random_choice import RandomChoice
 from tiergarten.sim.policies.s3fifo import S3Fifo
-
 from tiergarten.testing import check_eviction_policy
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiergarten.sim.prefix import prefix_tree
 from tiergarten.sim.seeds import stream
 from tiergarten.workloads.hit_rate import KERNELS

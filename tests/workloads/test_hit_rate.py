@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiergarten.sim.errors import TiergartenError, TraceError, UnknownNameError
 from tiergarten.sim.prefix import prefix_tree
 from tiergarten.sim.trace import RequestTrace

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiergarten.sim.errors import TraceError, UnknownNameError
 from tiergarten.sim.trace import RequestTrace
 from tiergarten.workloads.requests import request_formats

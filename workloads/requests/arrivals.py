@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.registry import Registry
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+
 from tiergarten.sim.errors import Problem, TraceError
 from tiergarten.sim.trace import RequestTrace
 from tiergarten.workloads.requests import RequestFormat, request_formats

@@ -8,6 +8,7 @@ published chat traces show, chosen so that the KV cache of one H100 with Llama-3
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import RequestTrace
 from tiergarten.sim.units import PS_PER_S

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from tiergarten.sim.errors import Problem, TraceError
 from tiergarten.sim.prefix import chain_ids
 from tiergarten.sim.trace import RequestTrace

@@ -57,15 +57,19 @@ def write_folder(path: Path, toy: Toy = Toy(), rename: dict[str, str] | None = N
     }  # fmt: skip
     first = np.sort((requests["first_token_ps"] - requests["arrival_ps"]) / MS)
     metrics = {
-        "ttft_p50_ms": float(np.percentile(first, 50)), "ttft_p99_ms": float(np.percentile(first, 99)), "requests": toy.requests,
+        "ttft_p50_ms": float(np.percentile(first, 50)), "ttft_p99_ms": float(np.percentile(first, 99)),
+        "requests": toy.requests,
         "hit_rate_tokens_hbm": 0.31, "hit_rate_tokens_ddr": 0.12, "link_pcie_bytes": int(transfers["bytes"].sum()),
         "elapsed_ps": elapsed, "goodput_requests_per_s": 8.25, "energy_j": 51200.5,
     }  # fmt: skip
     manifest = {
-        "name": "synthetic-tiers", "title": toy.title, "scenario_hash": "5f" * 32, "trace_hash": "a7" * 32, "code_version": "0.1.0",
-        "packages": {"numpy": "2.3.0", "simpy": "4.1.1"}, "seed": toy.seed, "host": {"machine": "x86_64", "python": "3.11"},
+        "name": "synthetic-tiers", "title": toy.title, "scenario_hash": "5f" * 32, "trace_hash": "a7" * 32,
+        "code_version": "0.1.0",
+        "packages": {"numpy": "2.3.0", "simpy": "4.1.1"}, "seed": toy.seed, "host": {"machine": "x86_64",
+        "python": "3.11"},
         "tiers": {
-            "hbm": {"fidelity": "curve", "calibration": {"file": "h100.yaml", "error": {"mape": 0.042, "interval": [0.035, 0.051]}}},
+            "hbm": {"fidelity": "curve", "calibration": {"file": "h100.yaml", "error": {"mape": 0.042,
+            "interval": [0.035, 0.051]}}},
             "ddr": {"fidelity": "analytic"}, "nvme": {"fidelity": "analytic"},
         },
         "durations": {"simulate_s": 1.25},
@@ -84,11 +88,17 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """One table as zstd Parquet, without pandas' own metadata, as a run writes it."""
     target = folder / f"{name}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(), target, compression="zstd")
+    pq.write_table(
+        pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(), target, compression="zstd"
+    )
 
 
 def _renamed(table: pd.DataFrame, rename: dict[str, str]) -> pd.DataFrame:
-    text = [name for name in table.columns if pd.api.types.is_string_dtype(table[name]) and not pd.api.types.is_numeric_dtype(table[name])]
+    text = [
+        name
+        for name in table.columns
+        if pd.api.types.is_string_dtype(table[name]) and not pd.api.types.is_numeric_dtype(table[name])
+    ]
     return table.assign(**{name: table[name].replace(rename) for name in text})
 
 
@@ -114,10 +124,13 @@ def _requests(random: np.random.Generator, toy: Toy) -> tuple[pd.DataFrame, pd.D
     ps = {name: value.astype(np.int64) for name, value in parts.items()}
     first = arrival + ps["queue"] + ps["reload:ddr"] + ps["reload:nvme"] + ps["prefill"]
     requests = pd.DataFrame({
-        "request_id": np.arange(count), "arrival_ps": arrival, "first_token_ps": first, "finished_ps": first + ps["decode"],
+        "request_id": np.arange(count), "arrival_ps": arrival, "first_token_ps": first,
+        "finished_ps": first + ps["decode"],
         "input_tokens": inputs, "output_tokens": outputs, "hit_tokens_hbm": inputs // 3, "hit_tokens_ddr": inputs // 8,
     })  # fmt: skip
-    phases = pd.concat([pd.DataFrame({"request_id": np.arange(count), "phase": name, "ps": value}) for name, value in ps.items()])
+    phases = pd.concat(
+        [pd.DataFrame({"request_id": np.arange(count), "phase": name, "ps": value}) for name, value in ps.items()]
+    )
     return requests, phases
 
 
@@ -140,8 +153,10 @@ def _transfers(random: np.random.Generator, toy: Toy, elapsed: int) -> pd.DataFr
     cause = np.where(inward, np.where(random.random(count) < 0.7, "demand", "prefetch"),
                      np.where(random.random(count) < 0.6, "eviction", "writeback"))  # fmt: skip
     return pd.DataFrame({
-        "id": np.arange(count), "source": np.where(inward, far, near), "destination": np.where(inward, near, far), "bytes": size,
-        "cause": cause, "role": "kv", "requested_ps": asked, "started_ps": started, "finished_ps": finished, "route": link,
+        "id": np.arange(count), "source": np.where(inward, far, near), "destination": np.where(inward, near, far),
+        "bytes": size,
+        "cause": cause, "role": "kv", "requested_ps": asked, "started_ps": started, "finished_ps": finished,
+        "route": link,
         "owner": random.integers(-1, toy.requests, count),
     })  # fmt: skip
 
@@ -161,10 +176,19 @@ def _links(transfers: pd.DataFrame, elapsed: int) -> pd.DataFrame:
     rows = []
     for link, (near, far, rate) in LINK.items():
         for source, destination in ((near, far), (far, near)):
-            part = transfers[(transfers["route"] == link) & (transfers["source"] == source) & (transfers["destination"] == destination)]
-            busy = _overlap(part["started_ps"].to_numpy(), part["finished_ps"].to_numpy(), edges).sum(axis=0).astype(np.int64)
+            part = transfers[
+                (transfers["route"] == link)
+                & (transfers["source"] == source)
+                & (transfers["destination"] == destination)
+            ]
+            busy = (
+                _overlap(part["started_ps"].to_numpy(), part["finished_ps"].to_numpy(), edges)
+                .sum(axis=0)
+                .astype(np.int64)
+            )
             rows.append(pd.DataFrame({
-                "link": link, "direction": f"{source}>{destination}", "bin_start_ps": edges[:-1], "bin_ps": np.diff(edges),
+                "link": link, "direction": f"{source}>{destination}", "bin_start_ps": edges[:-1],
+                "bin_ps": np.diff(edges),
                 "bytes": (busy * (rate / 1e12)).astype(np.int64), "busy_ps": busy,
             }))  # fmt: skip
     return pd.concat(rows, ignore_index=True)
@@ -193,7 +217,11 @@ def _occupancy(random: np.random.Generator, elapsed: int) -> pd.DataFrame:
     ramp = np.minimum(1, np.arange(NUM_BINS) / (0.3 * NUM_BINS))
     wiggle = 1 - 0.05 * random.random(NUM_BINS)
     rows = []
-    for tier, roles in {"hbm": {"weights": 15, "kv": 58, "activations": 4}, "ddr": {"kv": 480}, "nvme": {"kv": 900}}.items():
+    for tier, roles in {
+        "hbm": {"weights": 15, "kv": 58, "activations": 4},
+        "ddr": {"kv": 480},
+        "nvme": {"kv": 900},
+    }.items():
         for role, gib in roles.items():
             held = np.full(NUM_BINS, gib * GIB) if role == "weights" else gib * GIB * ramp * wiggle
             rows.append(pd.DataFrame({"tier": tier, "role": role, "time_ps": times, "bytes": held.astype(np.int64),
@@ -209,7 +237,9 @@ def _breakdown(transfers: pd.DataFrame, elapsed: int) -> pd.DataFrame:
         rows.append((link, "busy", min(elapsed, int((part["finished_ps"] - part["started_ps"]).sum()) // 2)))
     table = pd.DataFrame(rows, columns=["resource", "state", "ps"])
     idle = elapsed - table.groupby("resource", sort=False)["ps"].sum()
-    return pd.concat([table, pd.DataFrame({"resource": idle.index, "state": "idle", "ps": idle.to_numpy()})], ignore_index=True)
+    return pd.concat(
+        [table, pd.DataFrame({"resource": idle.index, "state": "idle", "ps": idle.to_numpy()})], ignore_index=True
+    )
 
 
 def hit_rate_table() -> pd.DataFrame:
@@ -217,7 +247,9 @@ def hit_rate_table() -> pd.DataFrame:
     capacity = 2.0 ** np.arange(30, 42)
     ceiling = 0.55 * (1 - np.exp(-capacity / 2.0**36))
     rates = {"fifo": 0.72 * ceiling, "lru": 0.8 * ceiling, "s3-fifo": 0.87 * ceiling, "opt": ceiling}
-    return pd.concat([pd.DataFrame({"policy": name, "capacity_bytes": capacity, "hit_rate": rate}) for name, rate in rates.items()])
+    return pd.concat(
+        [pd.DataFrame({"policy": name, "capacity_bytes": capacity, "hit_rate": rate}) for name, rate in rates.items()]
+    )
 
 
 def sweep_table() -> pd.DataFrame:
@@ -242,27 +274,40 @@ def series_tables(random: np.random.Generator) -> dict[str, pd.DataFrame]:
         used = np.linspace(0.02, 0.97, 40)
         peak = 300e9 * (0.7 + 0.3 * share)
         latency = 95 + 9 / (1 - used)
-        curves.append(pd.DataFrame({"tier": "ddr", "kind": "simulated", "read_share": share, "point": np.arange(40)[::-1],
+        curves.append(pd.DataFrame({"tier": "ddr", "kind": "simulated", "read_share": share,
+        "point": np.arange(40)[::-1],
                                     "bytes_per_s": used * peak, "latency_ns": latency}))  # fmt: skip
         some = slice(None, None, 4)
         noise = random.normal(1, 0.03, 10)
-        curves.append(pd.DataFrame({"tier": "ddr", "kind": "measured", "read_share": share, "point": np.arange(10)[::-1],
-                                    "bytes_per_s": used[some] * peak * noise, "latency_ns": latency[some] * noise}))  # fmt: skip
-    roofs = pd.DataFrame({"device": "H100", "tier": ["hbm", "ddr"], "flops_per_s": 989e12, "bytes_per_s": [3.35e12, 55e9]})
+        curves.append(pd.DataFrame({"tier": "ddr", "kind": "measured", "read_share": share,
+        "point": np.arange(10)[::-1],
+                                    "bytes_per_s": used[some] * peak * noise,
+                                    "latency_ns": latency[some] * noise}))  # fmt: skip
+    roofs = pd.DataFrame(
+        {"device": "H100", "tier": ["hbm", "ddr"], "flops_per_s": 989e12, "bytes_per_s": [3.35e12, 55e9]}
+    )
     names = ["qkv", "attention decode", "attention prefill", "mlp up", "mlp down", "lm head", "norm"]
     intensity = np.array([210.0, 1.1, 320.0, 450.0, 440.0, 90.0, 0.5])
     ops = pd.DataFrame({"name": names, "tier": "hbm", "flops_per_byte": intensity,
-                        "flops_per_s": 0.7 * np.minimum(989e12, 3.35e12 * intensity), "time_ps": [3e8, 9e8, 5e8, 7e8, 7e8, 2e8, 5e7]})  # fmt: skip
+                        "flops_per_s": 0.7 * np.minimum(989e12, 3.35e12 * intensity), "time_ps": [3e8, 9e8, 5e8,
+                        7e8, 7e8, 2e8, 5e7]})  # fmt: skip
     measured = np.geomspace(1e3, 1e9, 80)
     parity = pd.DataFrame({"quantity": "copy time", "unit": "ns", "measured": measured,
-                           "predicted": measured * random.normal(1, 0.05, 80), "held_out": np.arange(80) % 4 == 0})  # fmt: skip
+                           "predicted": measured * random.normal(1, 0.05, 80),
+                           "held_out": np.arange(80) % 4 == 0})  # fmt: skip
     steps = np.arange(0, 20000, 200)
     learning = pd.concat([
         pd.DataFrame({"agent": "ppo", "seed": seed, "step": steps,
-                      "value": 0.42 * (1 - np.exp(-steps / 6000)) + random.normal(0, 0.015, len(steps))}) for seed in range(5)
+                      "value": 0.42 * (1 - np.exp(-steps / 6000)) + random.normal(0, 0.015,
+                      len(steps))}) for seed in range(5)
     ])  # fmt: skip
     reference = pd.DataFrame({"name": ["random", "lru", "optimum"], "value": [0.05, 0.33, 0.45]})
-    knobs = {"hbm.bandwidth": (0.17, -0.11), "pcie.bandwidth": (0.31, -0.2), "ddr.capacity": (0.06, -0.04), "nvme.latency": (-0.01, 0.01)}
+    knobs = {
+        "hbm.bandwidth": (0.17, -0.11),
+        "pcie.bandwidth": (0.31, -0.2),
+        "ddr.capacity": (0.06, -0.04),
+        "nvme.latency": (-0.01, 0.01),
+    }
     sensitivity = pd.DataFrame([
         {"metric": "ttft_p99_ms", "knob": knob, "change": change, "value": 400 * (1 + effect), "base_value": 400.0}
         for knob, effects in knobs.items() for change, effect in zip((-0.2, 0.2), effects, strict=True)
