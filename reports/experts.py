@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
 from tiergarten.reports import style
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.render import Drawn

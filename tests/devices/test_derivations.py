@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from tiergarten.accelerators.provenance import device_files
 from tiergarten.sim.units import parse_bytes_per_s, parse_flops, parse_ps
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from tiergarten.accelerators.provenance import KINDS, DeviceFile, Sourced, bare_numbers, device_files
 from tiergarten.scenario import load_scenario
 

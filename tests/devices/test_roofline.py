@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.accelerators.provenance import device_files
 from tiergarten.accelerators.roofline import Roofline
@@ -62,7 +63,7 @@ def test_ridge_points(file, device, ridge):
 def test_rates_of_a_node_multiply():
     device = DeviceSpec(kind="rdu", count=8, peak_flops={"bf16": "638 TFLOP/s"})
     assert device.flops_per_s("bf16") == 8 * 638e12
-    with pytest.raises(ValueError, match="no peak_flops for 'fp16'.*'bf16'"):
+    with pytest.raises(ValueError, match=r"no peak_flops for 'fp16'.*'bf16'"):
         device.flops_per_s("fp16")
 
 

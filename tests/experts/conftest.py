@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiergarten.result import RunResult
 from tiergarten.scenario import load_scenario
 from tiergarten.scenario.load import with_values

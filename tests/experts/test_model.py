@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.accelerators.experts.model import MAX_DECODE_SEGMENTS, Executor, LanguageModel, Shape
 from tiergarten.accelerators.provenance import device_files

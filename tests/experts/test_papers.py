@@ -5,6 +5,7 @@ which comes from NVIDIA's published latencies (DGX) and a bandwidth model (SN40L
 """
 
 import pytest
+
 from tiergarten.drivers.experts import nodes_needed
 from tiergarten.scenario import load_scenario
 from tiergarten.scenario.load import with_values

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tiergarten.sim.errors import ScenarioError
 
 from .conftest import COPY_S, RUN_S
@@ -72,7 +73,12 @@ def test_a_batch_that_needs_more_experts_than_fit_is_served_in_parts(run_small):
 
 def test_keeping_what_the_batch_needs_saves_copies(run_small):
     """Five of six fit. In the order of prompts LRU misses all; kept, only the one absent expert of a batch is copied."""
-    keys = dict(workload__experts=6, workload__batch_size=3, tiers__hbm__capacity="6.5 GB", workload__batches=40)
+    keys = {
+        "workload__experts": 6,
+        "workload__batch_size": 3,
+        "tiers__hbm__capacity": "6.5 GB",
+        "workload__batches": 40,
+    }
     plain, kept = run_small(**keys), run_small(**keys, policies__keep_batch=True)
     assert measured(plain, "expert_hit_rate") == 0
     assert measured(kept, "expert_hit_rate") > 0.6
@@ -96,9 +102,12 @@ def _copies(transfers):
 
 @pytest.mark.parametrize("policy", ["lru", "fifo", "lfu", "s3fifo", "arc", "random"])
 def test_no_policy_beats_belady(run_small, policy):
-    keys = dict(
-        workload__experts=12, tiers__hbm__capacity="6.5 GB", workload__choice={"name": "zipf"}, workload__batches=150
-    )
+    keys = {
+        "workload__experts": 12,
+        "tiers__hbm__capacity": "6.5 GB",
+        "workload__choice": {"name": "zipf"},
+        "workload__batches": 150,
+    }
     best = run_small(**keys, policies__eviction="opt")
     assert (
         0
@@ -141,7 +150,7 @@ def test_zipf_choice_hits_as_the_characteristic_time_says(run_small):
 
 
 def test_same_seed_same_result_other_seed_other_prompts(run_small):
-    keys = dict(workload__experts=9, workload__choice="uniform", workload__batches=40)
+    keys = {"workload__experts": 9, "workload__choice": "uniform", "workload__batches": 40}
     first, again, other = run_small(**keys), run_small(**keys), run_small(**keys, run__seed=1)
     assert first.metrics == again.metrics
     assert first.requests.equals(again.requests)
