@@ -184,18 +184,23 @@ class ExpertServer:
         if before is not None and not before.processed:
             yield before
         record.started_ps = self.engine.now_ps
-        yield from self._occupy(self.plan.expert_run, record.prompt)
-        record.first_token_ps = min(record.started_ps + self.plan.expert_run.first_token_ps, self.engine.now_ps)
+        record.first_token_ps = yield from self._occupy(self.plan.expert_run, record.prompt)
         record.finished_ps = self.engine.now_ps
         self._unpin(record.expert)
 
-    def _occupy(self, cost: RunCost, owner: int) -> Steps:
-        """The device runs a model: each segment takes its computed time, and no less than its memory needs for the bytes."""
+    def _occupy(self, cost: RunCost, owner: int) -> Generator[Event, Any, int]:
+        """The device runs a model: each segment takes its computed time, and no less than its memory needs for the bytes.
+
+        Returns the time of the first token.
+        """
         started_ps = self.engine.now_ps
+        ends_ps = []
         for segment in cost.segments:
             read = self.system.read(self.plan.cache, segment.read_bytes, Role.WEIGHT, owner)
             yield self.engine.timeout(segment.duration_ps) & read
-        self.batches[-1].busy_ps += self.engine.now_ps - started_ps
+            ends_ps.append(self.engine.now_ps)
+        self.batches[-1].busy_ps += ends_ps[-1] - started_ps
+        return ends_ps[0]
 
     def _pin(self, expert: int) -> None:
         self._pins[expert] = self._pins.get(expert, 0) + 1

@@ -1,6 +1,6 @@
 """Workload `experts`: a composition of experts served in a closed loop, the next batch when the last one is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -19,6 +19,7 @@ from tiergarten.sim.policies import eviction_policies
 from tiergarten.sim.units import format_bytes
 
 if TYPE_CHECKING:
+    from tiergarten.scenario.load import Scenario
     from tiergarten.scenario.schema import ScenarioSchema
 
 
@@ -185,19 +186,19 @@ class Experts(Driver):
 
 
 def _capacity_metrics(params: ExpertsParams, machine: Machine) -> dict[str, float | int | str | None]:
-    """What the machine's capacities mean for this composition of experts."""
+    """What the machine's capacities mean for this composition of experts; the cost is that of home and cache tier."""
     footprint = params.footprint
     home, cache = (machine.system.tier(name) for name in (params.home, params.cache))
-    prices = [tier.spec.cost_usd_per_gb for tier in machine.system.tiers.values()]
     metrics: dict[str, float | int | str | None] = {
         "experts_cached_max": footprint.cached_experts(cache.capacity_bytes),
         "experts_homed_max": footprint.homed_experts(home.capacity_bytes),
         "nodes_to_cache_all": footprint.nodes_to_cache(params.experts, cache.capacity_bytes),
         "nodes_to_home_all": footprint.nodes_to_home(params.experts, home.capacity_bytes),
     }
-    if None not in prices:
-        tiers = machine.system.tiers.values()
-        metrics["memory_cost_usd"] = sum(t.capacity_bytes / 1e9 * (t.spec.cost_usd_per_gb or 0.0) for t in tiers)
+    if home.spec.cost_usd_per_gb is not None and cache.spec.cost_usd_per_gb is not None:
+        metrics["memory_cost_usd"] = (
+            home.capacity_bytes * home.spec.cost_usd_per_gb + cache.capacity_bytes * cache.spec.cost_usd_per_gb
+        ) / 1e9
     return metrics
 
 
@@ -222,3 +223,25 @@ def _require_memory(params: ExpertsParams, machine: Machine) -> None:
         problems.append(Problem(text, path=f"tiers.{cache.name}.capacity"))
     if problems:
         raise ScenarioError(problems)
+
+
+def nodes_needed(scenario: "Scenario", numbers: Sequence[int]) -> list[dict[str, int | str]]:
+    """Nodes whose pooled cache tiers, or home tiers, hold each number of experts of the scenario's composition.
+
+    Returns rows of system, tier_role ("beside the device" or "home"), experts, nodes. ScenarioError for another workload.
+    """
+    if not isinstance(scenario.driver, Experts):
+        raise ScenarioError(scenario.tree.problem(("workload", "kind"), "must be `experts` for a footprint"))
+    params = scenario.driver.params
+    tiers = scenario.schema.tiers
+    cache_bytes, home_bytes = (tiers[name].capacity * tiers[name].count for name in (params.cache, params.home))
+    rows: list[dict[str, int | str]] = []
+    for number in numbers:
+        cached = params.footprint.nodes_to_cache(number, cache_bytes)
+        homed = params.footprint.nodes_to_home(number, home_bytes)
+        row: dict[str, int | str] = {"system": scenario.name, "experts": number}
+        rows += [
+            row | {"tier_role": "beside the device", "nodes": cached},
+            row | {"tier_role": "home", "nodes": homed},
+        ]
+    return rows
