@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+
 from tiergarten.reports.binning import MAX_BINS, bin_edges, rebin, spread
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.lanes import lay_out
@@ -99,7 +100,7 @@ def perfetto_trace(run: RunFolder) -> dict[str, Any]:
     other = {
         "title": run.title,
         "sampling": trace.notes or ["complete"],
-        "code_version": str(run.manifest.get("code_version", "")),
+        "tiergarten": str(run.manifest.get("tiergarten", "")),
     }
     return {"displayTimeUnit": "ns", "otherData": other, "traceEvents": trace.events}
 

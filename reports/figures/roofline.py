@@ -6,11 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-<<<<<<< HEAD
 from matplotlib.ticker import FuncFormatter
-=======
 
->>>>>>> main
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
