@@ -108,7 +108,7 @@ def _tier_lanes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _per_s(num_bytes: pd.Series, bins: pd.DataFrame) -> Series:
-    return (num_bytes * PS_PER_S / bins["bin_ps"]).to_numpy(float)
+    return num_bytes.to_numpy(float) * PS_PER_S / bins["bin_ps"].to_numpy(float)
 
 
 def _lane(link: str, direction: str) -> str:
@@ -188,5 +188,5 @@ def _draw_lane(
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_visible(False)
     axes.set_ylabel(style.label(rows["lane"].iloc[0], 26), rotation=0, ha="right", va="center")
-    note = f"{format_bytes_per_s(float(used.max()))}\nmean {format_bytes_per_s(mean)}"
+    note = f"peak {format_bytes_per_s(float(used.max()))}\nmean {format_bytes_per_s(mean)}"
     axes.text(1.008, 0.5, note, transform=axes.transAxes, va="center", fontsize=style.FONT_PT - 2)
