@@ -121,7 +121,7 @@ def _header(run: RunFolder) -> str:
         ("scenario", _shorten(manifest.get("scenario_hash"))),
         ("trace", _shorten(manifest.get("trace_hash"))),
         ("seed", manifest.get("seed")),
-        ("tiergarten", manifest.get("code_version")),
+        ("tiergarten", manifest.get("tiergarten") or manifest.get("code_version")),
     ]
     items = "".join(
         f"<span><b>{escape(name)}</b> {escape(str(value))}</span>\n" for name, value in facts if value not in (None, "")
