@@ -87,7 +87,12 @@ def _operation(constraint, before, after, is_wide, below, scope_level, scopes, p
     level = constraint.level
     size = below[level]
     if constraint.window > 1:
-        if level > scope_level or (level < scope_level and scopes > 1) or constraint.window != WINDOW or constraint.sibling:
+        if (
+            level > scope_level
+            or (level < scope_level and scopes > 1)
+            or constraint.window != WINDOW
+            or constraint.sibling
+        ):
             raise ValueError("windowed constraints are supported at the refresh scope, over four commands")
         return before, at.TO_SCOPE_WINDOW, after, WINDOW, 0, level
     if constraint.sibling:
@@ -123,7 +128,11 @@ def _watermark(share: float, size: int) -> np.float32:
 
 def refresh_interval(device: DramDevice, config: ControllerConfig) -> int:
     """Ticks between refreshes of the chosen manager; InputError if the standard has no such refresh."""
-    needs = {"AllBank": ("REFab", "nREFI"), "PerBank": ("REFpb", "nREFIpb"), "HBM34PerBankRefresh": ("REFpb", "nREFIpb")}
+    needs = {
+        "AllBank": ("REFab", "nREFI"),
+        "PerBank": ("REFpb", "nREFIpb"),
+        "HBM34PerBankRefresh": ("REFpb", "nREFIpb"),
+    }
     if config.refresh == "NoRefresh":
         return at.NEVER
     if config.refresh == "SameBank":
@@ -187,7 +196,9 @@ def _parameters(device: DramDevice, config: ControllerConfig, family: str) -> np
     values[at.RCK_IDLE] = config.rck_idle_threshold
     values[at.BANKS_PER_SCOPE] = device.num_banks // num_scopes(device)
     values[at.BANKS_PER_GROUP] = device.counts[-3]
-    values[at.STACK_LEVELS] = device.counts[device.standard.levels.index("Sid")] if "Sid" in device.standard.levels else 1
+    values[at.STACK_LEVELS] = (
+        device.counts[device.standard.levels.index("Sid")] if "Sid" in device.standard.levels else 1
+    )
     values[at.LIVENESS] = 8 * timing["nREFI"] + 100_000
     if FAMILIES[family] == at.SPLIT:
         read, write = ("nCL", "nCWL") if family == "LPDDR5" else ("nRL", "nWL")

@@ -15,7 +15,6 @@ from tiergarten.dram.kernels.layout import (
     ARRIVE,
     BANK,
     BUSY_READS,
-    CLOCK,
     CLOSED,
     ENTER_WRITE_ABOVE,
     FINAL,
@@ -182,7 +181,9 @@ def best_of_active(tables, state, column_from, columns_only):
         if command == access:
             if blocked and access == RD:
                 continue
-        elif columns_only or not is_split_allowed(state, command, number) or hides_behind_hit(tables, state, x, command):
+        elif (
+            columns_only or not is_split_allowed(state, command, number) or hides_behind_hit(tables, state, x, command)
+        ):
             continue
         tick = on_edge(tables, max(column_from, bank_ready(tables, state, command, number)))
         if tick < best_at or (tick == best_at and slot[x, ARRIVE] < best_arrive):
@@ -202,7 +203,11 @@ def hides_behind_hit(tables, state, x, command):
     number = slot[x, BANK]
     for place in range(state.scalar[NUM_ACTIVE]):
         y = state.active[place]
-        if slot[y, BANK] == number and slot[y, TARGET_ROW] == state.bank[number, ROW] and slot[y, ARRIVE] <= slot[x, ARRIVE]:
+        if (
+            slot[y, BANK] == number
+            and slot[y, TARGET_ROW] == state.bank[number, ROW]
+            and slot[y, ARRIVE] <= slot[x, ARRIVE]
+        ):
             return True
     return False
 

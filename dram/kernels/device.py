@@ -2,31 +2,40 @@
 
 from numba import njit
 
-from tiergarten.dram.commands import ACT, ACT2, CAS_RD, PRE, PREA, RCKSTOP, RCKSTRT, RDA, REFAB, REFPB, REFSB, RFMAB, WRA
+from tiergarten.dram.commands import (
+    ACT,
+    ACT2,
+    PRE,
+    PREA,
+    RCKSTOP,
+    RCKSTRT,
+    RDA,
+    REFAB,
+    REFPB,
+    RFMAB,
+    WRA,
+)
 from tiergarten.dram.kernels.layout import (
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
-    BANKS_PER_GROUP,
     BANKS_PER_SCOPE,
     CLASS,
     CLOSED,
     KIND,
-    NEVER,
     OPEN_BANKS,
     PARENT,
     ROW,
     SCOPE,
     SIZE,
-    SPLIT,
     SLOTS_KIND,
+    SPLIT,
     TICKS,
     TO_ALL_SCOPES,
     TO_BANK,
     TO_NODE,
     TO_OTHER_SCOPES,
     TO_SCOPE,
-    TO_SCOPE_WINDOW,
     TO_SIBLINGS,
 )
 from tiergarten.dram.kernels.queues import sort_by_row

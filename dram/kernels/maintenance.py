@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from tiergarten.dram.commands import PRE, RD, RDA, REFAB, REFPB, REFSB, WR, WRA
+from tiergarten.dram.commands import PRE, RD, RDA, REFAB, REFPB, REFSB, WRA
 from tiergarten.dram.kernels.device import bank_ready, bus_free
 from tiergarten.dram.kernels.layout import (
     ACCESSES,
@@ -17,7 +17,6 @@ from tiergarten.dram.kernels.layout import (
     INJECTED,
     MAX_PRIORITY,
     NEVER,
-    NO_REFRESH,
     NUM_CAPPED,
     NUM_PENDING_REFRESH,
     NUM_PRIORITY,
@@ -29,7 +28,6 @@ from tiergarten.dram.kernels.layout import (
     REFRESH_DUE,
     REFRESH_INTERVAL,
     REFRESH_KIND,
-    ROW,
     SAME_BANK,
     STACK_LEVELS,
     TARGET,

@@ -2,8 +2,8 @@
 
 from numba import njit
 
-from tiergarten.dram.commands import ACT, ACT2, CAS_RD, CAS_WR, PRE, PREA, RD, RDA, WR, WRA
-from tiergarten.dram.kernels.device import add_active, apply, is_wide
+from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, RDA, WR
+from tiergarten.dram.kernels.device import add_active, apply
 from tiergarten.dram.kernels.layout import (
     ACTIVATE_WINDOW,
     BANK,
@@ -15,7 +15,6 @@ from tiergarten.dram.kernels.layout import (
     COMPATIBLE,
     COUNT_COALESCED,
     COUNT_FORWARDED,
-    COUNT_MAINTENANCE_SERVED,
     COUNT_ROW,
     FLAGS,
     ID,

@@ -1,7 +1,5 @@
 """DDR5 SDRAM: 32-bit subchannels, bursts of 16, two-clock activate and column commands."""
 
-# ruff: noqa: E501 (a row of a table is a line)
-
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
 # fmt: off
