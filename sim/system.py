@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Final
 
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
@@ -11,6 +12,9 @@ from tiergarten.sim.server import DurationPs, Server
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, LogRow, Transfer
+
+COMPUTE: Final = "compute"
+"""Stands for the device beside a tier, as the source or destination of an access that uses no link."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ class System:
         key = (tier, "write" if is_write else tier)
         if key not in self._routes:
             self._require(tier)
-            self._routes[key] = Route(tier, tier, "", ((self.tiers[tier].server, is_write, False),), 0, (), (), False)
+            source, destination = (COMPUTE, tier) if is_write else (tier, COMPUTE)
+            hops = ((self.tiers[tier].server, is_write, False),)
+            self._routes[key] = Route(source, destination, "", hops, 0, (), (), False)
         return self._routes[key]
 
     def _shortest(self, source: str, destination: str) -> list[tuple[Link, str]]:
