@@ -37,7 +37,7 @@ _ACTIVE_SINCE, _ACTIVE_UNTIL = int(Scalar.ACTIVE_SINCE), int(Scalar.ACTIVE_UNTIL
 _ACTIVE_CYCLES, _NUM_PRECHARGES = int(Scalar.ACTIVE_CYCLES), int(Scalar.NUM_PRECHARGES)
 _NUM_LOGGED, _NUM_HITS, _OLDEST_ACTIVATE = int(Scalar.NUM_LOGGED), int(Scalar.NUM_HITS), int(Scalar.OLDEST_ACTIVATE)
 
-_NUM_RESPONDED = int(Scalar.NUM_RESPONDED)
+_NUM_RESPONDED, _REFRESHED_UNTIL = int(Scalar.NUM_RESPONDED), int(Scalar.REFRESHED_UNTIL)
 
 RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
@@ -147,10 +147,7 @@ def _issue_for_rank(timing, policy, requests, state, now):
         _begin_activity(s, now)
         limit = now + timing.refresh_to_act
         s[_ACTIVE_UNTIL] = max(s[_ACTIVE_UNTIL], limit)
-        for bank in range(len(state.head)):
-            state.opened_at[bank] = now
-            state.closed_at[bank] = limit
-            state.open_cycles[bank] += timing.refresh_to_act
+        s[_REFRESHED_UNTIL] = limit
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], limit)
         note_refresh(timing, policy, state)
     for bank in range(len(state.head)):
@@ -233,7 +230,7 @@ def _issue(timing, policy, requests, state, best, now):
             if s[_ARRIVAL] == NEVER:
                 schedule_arrival(policy, requests, state)
             if s[_ARRIVAL] <= now and has_space(policy, state):
-                _accept(policy, requests, state, now, now + 1)
+                _accept(policy, requests, state, now, now + policy.request_delay)
 
 
 @njit(cache=True, nogil=True)

@@ -33,13 +33,19 @@ class Semantics:
     """Whether a forced refresh still lets the banks propose in the cycle in which it falls due."""
     honours_first_tick: bool = True
     """Whether the first request waits for its time in the trace. DRAMSys 2026 sends it at time zero."""
+    waits_for_acknowledgement: bool = False
+    """Whether time runs on for the cycle in which the initiator acknowledges the last response to a simple arbiter."""
     charges_refresh_debt: bool = True
     """Whether refreshes still owed at the end are paid for in time and energy. DRAMSys forgets them."""
 
 
 OURS: Final = Semantics("ours")
 DRAMSYS_2026: Final = Semantics(
-    "dramsys-2026", keeps_row_cycle=False, honours_first_tick=False, charges_refresh_debt=False
+    "dramsys-2026",
+    keeps_row_cycle=False,
+    honours_first_tick=False,
+    waits_for_acknowledgement=True,
+    charges_refresh_debt=False,
 )
 DRAMSYS_2021: Final = Semantics(
     "dramsys-2021",

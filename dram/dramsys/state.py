@@ -201,6 +201,8 @@ class Scalar(IntEnum):
     """Column commands that needed no activation of their own."""
     OLDEST_ACTIVATE = 28
     """Place in State.last_activates to overwrite next."""
+    REFRESHED_UNTIL = 29
+    """End of the last refresh."""
 
 
 class State(NamedTuple):
@@ -251,7 +253,7 @@ class State(NamedTuple):
     closed_at: Int
     """int64[B], cycle at which the bank was or will be precharged."""
     open_cycles: Int
-    """int64[B], cycles spent active until `closed_at`."""
+    """int64[B], cycles that rows were open until `closed_at`, refreshes not counted."""
     data_end: Int
     """int64[T], cycle at which the data has been transferred, NEVER before the column command."""
     from_controller: Int
