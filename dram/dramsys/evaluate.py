@@ -139,7 +139,8 @@ def summarise(
     end = int(state.response.max())
     if semantics.waits_for_acknowledgement and design.arbiter == Arbiter.SIMPLE:
         end += 1
-    open_cycles, active_cycles, precharges = close_books(state, part, end)
+    booked = end if semantics.books_energy_to_the_end else int(state.scalars[Scalar.LAST_COMMAND])
+    open_cycles, active_cycles, precharges = close_books(state, part, booked)
     due = end // part.timing.nREFI
     owed = max(0, due - counts["REFAB"])
     power = power_part(part.power)
@@ -149,7 +150,7 @@ def summarise(
     time_ps = end * tCK_ps + tail_ps
     residency = Residency(
         active_ps=active_cycles * tCK_ps + tail_ps,
-        precharged_ps=(end - active_cycles) * tCK_ps,
+        precharged_ps=(booked - active_cycles) * tCK_ps,
         bank_active_ps=open_cycles * tCK_ps + tail_ps * part.num_banks,
     )
     commands = CommandCounts(

@@ -38,6 +38,7 @@ _ACTIVE_CYCLES, _NUM_PRECHARGES = int(Scalar.ACTIVE_CYCLES), int(Scalar.NUM_PREC
 _NUM_LOGGED, _NUM_HITS, _OLDEST_ACTIVATE = int(Scalar.NUM_LOGGED), int(Scalar.NUM_HITS), int(Scalar.OLDEST_ACTIVATE)
 
 _NUM_RESPONDED, _REFRESHED_UNTIL = int(Scalar.NUM_RESPONDED), int(Scalar.REFRESHED_UNTIL)
+_LAST_COMMAND = int(Scalar.LAST_COMMAND)
 
 RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
@@ -207,6 +208,7 @@ def _log(state, now, command, bank, request):
 def _issue(timing, policy, requests, state, best, now):
     """Issue the selected command at `now`; a column command may at once admit a request that was waiting for space."""
     s = state.scalars
+    s[_LAST_COMMAND] = now
     if best == RANK:
         command = s[_REFRESH_COMMAND]
         state.counts[command] += 1

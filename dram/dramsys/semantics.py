@@ -35,6 +35,8 @@ class Semantics:
     """Whether the first request waits for its time in the trace. DRAMSys 2026 sends it at time zero."""
     waits_for_acknowledgement: bool = False
     """Whether time runs on for the cycle in which the initiator acknowledges the last response to a simple arbiter."""
+    books_energy_to_the_end: bool = True
+    """Whether standby is charged until the last response. DRAMSys 2026 stops counting at the last command."""
     charges_refresh_debt: bool = True
     """Whether refreshes still owed at the end are paid for in time and energy. DRAMSys forgets them."""
 
@@ -45,6 +47,7 @@ DRAMSYS_2026: Final = Semantics(
     keeps_row_cycle=False,
     honours_first_tick=False,
     waits_for_acknowledgement=True,
+    books_energy_to_the_end=False,
     charges_refresh_debt=False,
 )
 DRAMSYS_2021: Final = Semantics(

@@ -203,6 +203,8 @@ class Scalar(IntEnum):
     """Place in State.last_activates to overwrite next."""
     REFRESHED_UNTIL = 29
     """End of the last refresh."""
+    LAST_COMMAND = 30
+    """Cycle of the last command."""
 
 
 class State(NamedTuple):
