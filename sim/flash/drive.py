@@ -69,11 +69,15 @@ class Requests:
         found = []
         bad = np.flatnonzero((self.num_sectors <= 0) | (self.num_sectors > 65535))
         if len(bad):
-            found.append(Problem(f"a request has 1 to 65535 sectors, this one {self.num_sectors[bad[0]]}", path=f"row {bad[0]}"))
+            found.append(
+                Problem(f"a request has 1 to 65535 sectors, this one {self.num_sectors[bad[0]]}", path=f"row {bad[0]}")
+            )
         bad = np.flatnonzero((self.first_sectors < 0) | (self.first_sectors >= config.logical_sectors))
         if len(bad):
             limit = config.logical_sectors
-            found.append(Problem(f"sector {self.first_sectors[bad[0]]} is not on the drive of {limit}", path=f"row {bad[0]}"))
+            found.append(
+                Problem(f"sector {self.first_sectors[bad[0]]} is not on the drive of {limit}", path=f"row {bad[0]}")
+            )
         if self.queue_depth == 0 and len(self.arrivals_ns) != len(self):
             found.append(Problem("a trace needs the arrival of every request"))
         elif self.queue_depth == 0 and np.any(np.diff(self.arrivals_ns) < 0):
@@ -136,7 +140,9 @@ def parameters(config: DriveConfig, queue_depth: int) -> tuple[NDArray[np.int64]
     p[Param.WINDOW] = cache.write_through_window_ns
     p[Param.IDEAL_MAPPING] = config.mapping.ideal
     address_bits = math.log2(geometry.num_pages)
-    p[Param.CMT_ENTRIES] = max(1, config.mapping.table_bytes // math.ceil((2 * address_bits + geometry.sectors_per_page) / 8))
+    p[Param.CMT_ENTRIES] = max(
+        1, config.mapping.table_bytes // math.ceil((2 * address_bits + geometry.sectors_per_page) / 8)
+    )
     p[Param.ENTRIES_PER_MAP_PAGE] = geometry.page_bytes // math.ceil((address_bits + geometry.sectors_per_page) / 8)
     p[Param.GC_POLICY] = POLICIES.index(collection.policy)
     p[Param.GC_THRESHOLD] = max(int(collection.threshold * geometry.blocks_per_plane), RESERVED_BLOCKS)
@@ -184,7 +190,9 @@ def empty_state(config: DriveConfig, max_requests: int, max_sectors: int, queue_
     units = geometry.channels * int(p[Param.UNITS_PER_CHANNEL])
     pages = max_sectors // geometry.sectors_per_page + 2
     per_event = 2 * (pages + 16) + (pages + geometry.num_planes + RESERVED_BLOCKS) * 2
-    p[Param.TXN_MARGIN] = per_event + (min(pages, geometry.num_planes) + RESERVED_BLOCKS) * (geometry.pages_per_block + 2)
+    p[Param.TXN_MARGIN] = per_event + (min(pages, geometry.num_planes) + RESERVED_BLOCKS) * (
+        geometry.pages_per_block + 2
+    )
     p[Param.JOURNAL_MARGIN] = 64 * int(p[Param.TXN_MARGIN])
     lpns = -(-config.logical_sectors // geometry.sectors_per_page)
     map_pages = lpns // int(p[Param.ENTRIES_PER_MAP_PAGE]) + 1
@@ -205,7 +213,9 @@ def empty_state(config: DriveConfig, max_requests: int, max_sectors: int, queue_
         real=real,
         random=Mrg32k3a(COLLECTION_SEED).uniform(4096 if config.collection.policy in ("GREEDY", "FIFO") else 2**18),
         glob=glob,
-        heap=np.zeros((geometry.channels + geometry.num_planes * 4 + 16 + 2 * min(config.host.depth, max_requests), 3), _INT),
+        heap=np.zeros(
+            (geometry.channels + geometry.num_planes * 4 + 16 + 2 * min(config.host.depth, max_requests), 3), _INT
+        ),
         txn=np.zeros((4 * int(p[Param.TXN_MARGIN]) + 1024, 16), _INT),
         req=np.zeros((max(1, max_requests), Req.TOTAL), _INT),
         queue=np.zeros((units * NUM_QUEUES + geometry.channels * NUM_DATA_QUEUES + geometry.num_planes + 1, 3), _INT),

@@ -22,7 +22,12 @@ WRITING_BACK = 2
 def dram_ns(s, num_bytes):
     """Time of one access. Accesses longer than a row take the form that MQSim has for them."""
     p = s.param
-    row, burst, first, precharge = p[Param.CACHE_ROW_BYTES], p[Param.CACHE_BURST_BYTES], p[Param.CACHE_T_RCD_CL], p[Param.CACHE_T_RP]
+    row, burst, first, precharge = (
+        p[Param.CACHE_ROW_BYTES],
+        p[Param.CACHE_BURST_BYTES],
+        p[Param.CACHE_T_RCD_CL],
+        p[Param.CACHE_T_RP],
+    )
     pair_ns = s.real[1]
     if num_bytes <= row:
         return first + int(float(num_bytes // burst // 2) * pair_ns)
@@ -130,7 +135,9 @@ def evict_if_full(s, source, chain):
     slot = s.glob[Glob.SLOT_OLDEST]
     if s.cache[slot, CacheSlot.DIRTY] == ONLY_COPY:
         sectors = s.cache[slot, CacheSlot.SECTORS]
-        write = new_txn(s, Op.PROGRAM, source, s.cache[slot, CacheSlot.LPN], count_sectors(sectors) * SECTOR_BYTES, sectors)
+        write = new_txn(
+            s, Op.PROGRAM, source, s.cache[slot, CacheSlot.LPN], count_sectors(sectors) * SECTOR_BYTES, sectors
+        )
         s.txn[write, Txn.STAMP] = s.cache[slot, CacheSlot.STAMP]
         s.txn[write, Txn.NEXT] = chain
         chain = write
@@ -188,7 +195,10 @@ def store_request(s, r):
     write_back_sectors = 0
     batch = 0
     t = s.req[r, Req.PAGES]
-    while t != NONE and g[Glob.OUTSTANDING_SECTORS] + evicted_sectors + write_back_sectors < s.param[Param.CACHE_LIMIT_SECTORS]:
+    while (
+        t != NONE
+        and g[Glob.OUTSTANDING_SECTORS] + evicted_sectors + write_back_sectors < s.param[Param.CACHE_LIMIT_SECTORS]
+    ):
         after = s.txn[t, Txn.NEXT]
         lpn = s.txn[t, Txn.LPN]
         sectors = s.txn[t, Txn.BYTES] // SECTOR_BYTES

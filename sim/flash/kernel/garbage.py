@@ -94,7 +94,11 @@ def random_victim(s, plane, must_be_full, min_invalid):
     for _ in range(s.param[Param.BLOCKS] + 1):
         block = random_block(s, plane)
         full = s.block[block, Block.WRITTEN] == s.param[Param.PAGES]
-        if is_safe_victim(s, plane, block) and (full or not must_be_full) and s.block[block, Block.INVALID] >= min_invalid:
+        if (
+            is_safe_victim(s, plane, block)
+            and (full or not must_be_full)
+            and s.block[block, Block.INVALID] >= min_invalid
+        ):
             return block
     return NONE
 
@@ -147,7 +151,9 @@ def place_moved_page(s, move, old_ppn, plane, frontier):
     """Give a page that is being moved its new place; the mapping follows at once. The move is queued."""
     owner = s.owner[old_ppn]
     put_owner(s, old_ppn, 0)
-    put_block(s, old_ppn // s.param[Param.PAGES], Block.INVALID, s.block[old_ppn // s.param[Param.PAGES], Block.INVALID] + 1)
+    put_block(
+        s, old_ppn // s.param[Param.PAGES], Block.INVALID, s.block[old_ppn // s.param[Param.PAGES], Block.INVALID] + 1
+    )
     ppn, full = next_page(s, plane, frontier, owner)
     if owner > 0:
         put_lpn(s, owner - 1, Lpn.PPN_1, ppn + 1)

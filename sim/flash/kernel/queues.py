@@ -2,7 +2,19 @@
 
 from numba import njit
 
-from tiergarten.sim.flash.kernel.layout import NONE, NUM_DATA_QUEUES, NUM_QUEUES, Glob, Link, Op, Param, Queue, Source, Txn, Unit
+from tiergarten.sim.flash.kernel.layout import (
+    NONE,
+    NUM_DATA_QUEUES,
+    NUM_QUEUES,
+    Glob,
+    Link,
+    Op,
+    Param,
+    Queue,
+    Source,
+    Txn,
+    Unit,
+)
 
 
 @njit(cache=True)

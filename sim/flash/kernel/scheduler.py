@@ -6,7 +6,20 @@ With preemption off, or when free blocks run short, the work of garbage collecti
 from numba import njit
 
 from tiergarten.sim.flash.kernel.channel import send_command
-from tiergarten.sim.flash.kernel.layout import NONE, NUM_QUEUES, Chan, Glob, Link, Op, Param, Plane, Queue, Slot, Txn, Unit
+from tiergarten.sim.flash.kernel.layout import (
+    NONE,
+    NUM_QUEUES,
+    Chan,
+    Glob,
+    Link,
+    Op,
+    Param,
+    Plane,
+    Queue,
+    Slot,
+    Txn,
+    Unit,
+)
 from tiergarten.sim.flash.kernel.suspension import make_room_for_reads, resume, writes_are_overdue
 
 
@@ -33,7 +46,11 @@ def collect(s, unit, row, die, page, taken):
     g = s.glob
     planes_per_die = s.param[Param.PLANES_PER_DIE]
     all_planes = (1 << planes_per_die) - 1
-    one_plane = s.param[Param.INDEPENDENT_PLANES] and s.queue[row, Link.COUNT] and txn[s.queue[row, Link.HEAD], Txn.OP] == Op.READ
+    one_plane = (
+        s.param[Param.INDEPENDENT_PLANES]
+        and s.queue[row, Link.COUNT]
+        and txn[s.queue[row, Link.HEAD], Txn.OP] == Op.READ
+    )
     before = NONE
     t = s.queue[row, Link.HEAD] if s.queue[row, Link.COUNT] else NONE
     while t != NONE and taken != all_planes:

@@ -18,7 +18,11 @@ SUSPENDED = 2
 def writes_are_overdue(s, unit):
     """A write has waited so long in this unit that reads stand back."""
     since = s.unit[unit, Unit.WRITE_SINCE]
-    return since != NONE and s.glob[Glob.NOW] - since > s.param[Param.WRITE_PATIENCE_NS] and s.unit[unit, Unit.PROGRAM_SLOT] == NONE
+    return (
+        since != NONE
+        and s.glob[Glob.NOW] - since > s.param[Param.WRITE_PATIENCE_NS]
+        and s.unit[unit, Unit.PROGRAM_SLOT] == NONE
+    )
 
 
 @njit(cache=True)
