@@ -1,7 +1,7 @@
 """Kernels for the GPU's side: lanes touch pages in order, misses are parked at their uTLB and raise fault-buffer entries.
 
 A lane is an in-order stream with one access outstanding (a thread or a warp); lanes belong to uTLBs, which take turns, one touch
-each. A uTLB with all its slots parked stalls (56 on Volta: Allen & Ge, SC'21). Touches cost a fixed time each, the reciprocal of
+each, always of the lane that ran last while it can go on ("greedy then oldest"). A uTLB with all its slots parked stalls (56 on Volta: Allen & Ge, SC'21). Touches cost a fixed time each, the reciprocal of
 the rate at which the whole GPU touches resident pages. The GPU runs until nothing can go on; the driver then serves a batch.
 """
 
@@ -61,13 +61,13 @@ def take_lane(lanes: Lanes, utlb: int) -> int:
 
 @kernel
 def add_lane(lanes: Lanes, utlb: int, lane: int) -> None:
-    """Put a lane behind the ready lanes of a uTLB."""
+    """Put a lane before the ready lanes of a uTLB: the scheduler is greedy, then oldest first."""
     first = lanes.ring_first[utlb]
-    size = lanes.ring_first[utlb + 1] - first
-    slot = lanes.ring_head[utlb] + lanes.ring_count[utlb]
-    if slot >= size:
-        slot -= size
+    slot = lanes.ring_head[utlb] - 1
+    if slot < 0:
+        slot = lanes.ring_first[utlb + 1] - first - 1
     lanes.ring[first + slot] = lane
+    lanes.ring_head[utlb] = slot
     lanes.ring_count[utlb] += 1
 
 
@@ -155,10 +155,9 @@ def run_gpu(state: PagingState, config: KernelConfig, lanes: Lanes) -> None:
             is_write = lanes.is_write[touch] if len(lanes.is_write) > 1 else lanes.is_write[0]
             if touch_page(state, config, page, is_write):
                 touches += 1
-                take_lane(lanes, utlb)
                 lanes.next[lane] = touch + 1
-                if touch + 1 < lanes.ends[lane]:
-                    add_lane(lanes, utlb, lane)
+                if touch + 1 == lanes.ends[lane]:
+                    take_lane(lanes, utlb)
             elif lanes.parked_count[utlb] < config.parked_per_utlb:
                 take_lane(lanes, utlb)
                 lanes.parked[lanes.parked_count[utlb], utlb] = lane
