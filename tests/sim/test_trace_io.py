@@ -141,7 +141,7 @@ def test_every_truncation_is_refused(saved):
 
 def test_truncation_says_where_the_file_ends(saved):
     saved.write_bytes(saved.read_bytes()[:2000])
-    with pytest.raises(TraceError, match="is cut off: .* ends at byte 2000"):
+    with pytest.raises(TraceError, match=r"is cut off: .* ends at byte 2000"):
         load_trace(saved)
 
 
