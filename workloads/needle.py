@@ -42,14 +42,23 @@ class NeedleTask:
         return float((cosine > FOUND_COSINE).mean())
 
 
-def decode_needles(rng: np.random.Generator, num_heads: int, num_kv_heads: int, tokens: int, size: int) -> NeedleTask:
-    """One query per head at the end of the text; every head has its own needle somewhere before."""
+def decode_needles(
+    rng: np.random.Generator, num_heads: int, num_kv_heads: int, tokens: int, size: int, width: int = 1
+) -> NeedleTask:
+    """One query per head at the end of the text; every head has its own needle somewhere before.
+
+    With a `width` above 1 the keys and values next to the needle are the needle's too: text whose neighbours resemble
+    each other, on which tree searches rely.
+    """
     q = _queries(rng, (num_heads, 1, size))
     k, v = (rng.standard_normal((num_kv_heads, tokens, size)).astype(np.float32) for _ in range(2))
     group = num_heads // num_kv_heads
     positions = np.concatenate([rng.choice(tokens, group, replace=False) for _ in range(num_kv_heads)])
     heads = np.arange(num_heads)
-    k[heads // group, positions] = STRENGTH * q[:, 0]
+    for head, position in zip(heads, positions, strict=True):
+        near = slice(max(0, position - width // 2), position + (width + 1) // 2)
+        k[head // group, near] = STRENGTH * q[head, 0]
+        v[head // group, near] = v[head // group, position]
     return NeedleTask(q, k, v, heads, np.zeros(num_heads, np.int64), positions)
 
 
