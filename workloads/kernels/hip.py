@@ -43,7 +43,7 @@ class BlockCache:
 @KERNELS.register("hip")
 @dataclass(frozen=True)
 class Hip:
-    """Decode steps over k keys found by hierarchical top-k search; the mask lives for several steps, the KV on the host.
+    """Decode over k keys found by hierarchical top-k search; the mask lives for several steps, the KV on the host.
 
     The paper's: start from coarse chunks, halve each, keep the best k/b_k by a representative key, until chunks have
     b_k tokens; refresh every r steps; two device caches, for the search and for attention, filled by token block.
