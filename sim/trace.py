@@ -13,8 +13,6 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tiergarten.sim.errors import Problem
-
 Int = NDArray[np.int64]
 MAX_PROBLEMS_OF_A_KIND = 3
 """A table of a million bad rows is described by its first rows and a count."""
