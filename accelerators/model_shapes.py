@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 from ruamel.yaml import YAML
+
 from tiergarten.sim.errors import UnknownNameError, did_you_mean
 from tiergarten.sim.params import StrictModel
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from simpy.events import Event
+
 from tiergarten.accelerators.serving.gates import Gate, after
 from tiergarten.accelerators.serving.level import Level
 from tiergarten.sim.errors import ConservationError

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.trace import RequestTrace
 
 Int = NDArray[np.int64]
