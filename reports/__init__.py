@@ -12,7 +12,7 @@ _PUBLIC = {
     "draw": "tiergarten.reports.render",
     "write_trace": "tiergarten.reports.perfetto",
     "compare_runs": "tiergarten.reports.compare",
-    "write_comparison": "tiergarten.reports.compare",
+    "write_comparison": "tiergarten.reports.compare_page",
     "RunFolder": "tiergarten.reports.folder",
 }
 

@@ -45,13 +45,10 @@ def spread(
 
 
 def wide_edges(table: pd.DataFrame, num_bins: int = MAX_BINS) -> NDArray[np.int64]:
-    """int64[<= num_bins + 1]: edges over all rows of a binned table, so wide that each of its bins lies in one of
-    them."""
-    start = int(table["bin_start_ps"].min())
+    """int64[<= num_bins + 1]: edges over all rows of a binned table; each wide bin holds the same number of its bins."""
+    starts = np.unique(table["bin_start_ps"].to_numpy())
     end = int((table["bin_start_ps"] + table["bin_ps"]).max())
-    narrow = max(1, int(table["bin_ps"].max()))
-    width = narrow * -(-(end - start) // (narrow * num_bins))
-    return start + width * np.arange(-(-(end - start) // width) + 1, dtype=np.int64)
+    return np.append(starts[:: -(-len(starts) // num_bins)], max(end, int(starts[-1]) + 1)).astype(np.int64)
 
 
 def rebin(table: pd.DataFrame, keys: list[str], sums: list[str], num_bins: int = MAX_BINS) -> pd.DataFrame:
@@ -61,8 +58,8 @@ def rebin(table: pd.DataFrame, keys: list[str], sums: list[str], num_bins: int =
     sum / bin_ps stays a true mean. Rows are ordered by keys and time.
     """
     edges = wide_edges(table, num_bins)
-    start, width = int(edges[0]), int(edges[1] - edges[0])
-    wide = table.assign(bin_start_ps=start + (table["bin_start_ps"] - start) // width * width)
+    inside = np.searchsorted(edges, table["bin_start_ps"].to_numpy(), side="right") - 1
+    wide = table.assign(bin_start_ps=edges[inside])
     return wide.groupby([*keys, "bin_start_ps"], sort=True, as_index=False)[["bin_ps", *sums]].sum()
 
 

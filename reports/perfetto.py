@@ -100,7 +100,7 @@ def perfetto_trace(run: RunFolder) -> dict[str, Any]:
     other = {
         "title": run.title,
         "sampling": trace.notes or ["complete"],
-        "code_version": str(run.manifest.get("code_version", "")),
+        "tiergarten": str(run.manifest.get("tiergarten", "")),
     }
     return {"displayTimeUnit": "ns", "otherData": other, "traceEvents": trace.events}
 
@@ -145,7 +145,7 @@ def _link_counters(trace: _Trace, run: RunFolder) -> None:
     names = _first(table["link"], trace, "links")
     bins = rebin(table[table["link"].isin(names)], ["link", "direction"], ["bytes"], 2 * MAX_BINS)
     for (link, direction), rows in bins.groupby(["link", "direction"], sort=False):
-        rate = rows["bytes"] * PS_PER_S / rows["bin_ps"] / 1e9
+        rate = rows["bytes"].to_numpy(float) * PS_PER_S / rows["bin_ps"].to_numpy(float) / 1e9
         values = [{"moved": round(value, 6)} for value in rate]
         trace.counters(trace.process(f"link {link}"), f"{direction} (GB/s)", rows["bin_start_ps"].tolist(), values)
 

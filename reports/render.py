@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, FigureKind, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
+from tiergarten.sim.errors import InputError, Problem
 
 FOLDER: Final = "figures"
 _METADATA: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -90,9 +91,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey",
-    "traffic_matrix",
-    "pareto", "heat_map", "tornado", "bandwidth_latency", "roofline", "parity", "learning_curve",
+    "latency-cdf", "breakdown", "request-phases", "timeline", "occupancy", "hit-rate", "gantt", "sankey", "traffic-matrix",
+    "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
 )  # fmt: skip
 
 
@@ -101,48 +101,53 @@ def report_order(name: str) -> tuple[int, str]:
     return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
-def make_figures(folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None) -> list[Path]:
-    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped
-    and why.
+def make_figures(
+    folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None
+) -> dict[str, Path]:
+    """Save figures of a result folder in its `figures/`.
 
     Args:
         folder: a result folder.
-        names: which figures; all by default.
+        names: which figures; by default all that the folder has the tables for.
         options: per figure name the fields of its class, as in {"pareto": {"x": "cost_usd"}}.
 
     Returns:
-        The files written. Raises InputError for a folder that cannot be read, UnknownNameError for an unknown figure.
+        The PNG of each figure drawn; PDF and CSV lie beside it. Raises InputError for a folder that cannot be read or a
+        named figure that it has no data for, UnknownNameError for an unknown figure.
     """
     run = RunFolder.open(folder)
-    return save_all(run, draw_all(run, names, options))
+    results = draw_all(run, names, options)
+    skipped = [result for result in results if isinstance(result, Skipped)]
+    if names is not None and skipped:
+        raise InputError([Problem(f"cannot draw {s.name}: {s.reason}", file=str(run.path)) for s in skipped])
+    return save_all(run, results)
 
 
-def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> list[Path]:
-    """Save drawn figures and the index in the run's `figures/`."""
+def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> dict[str, Path]:
+    """Save drawn figures in the run's `figures/`; `index.json` there lists captions, and what was skipped and why."""
     target = run.path / FOLDER
     target.mkdir(exist_ok=True)
-    written: list[Path] = []
+    saved: dict[str, Path] = {}
     index: dict[str, Any] = {"figures": {}, "skipped": {}}
     for result in results:
         if isinstance(result, Skipped):
             index["skipped"][result.name] = result.reason
         else:
             index["figures"][result.name] = {"title": result.title, "caption": result.caption}
-            written += save(result, target)
-    written.append(
-        write_bytes(target / "index.json", (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode())
-    )
-    return written
+            saved[result.name] = save(result, target)
+    write_bytes(target / "index.json", (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode())
+    return saved
 
 
-def save(drawn: Drawn, target: Path) -> list[Path]:
-    """Write NAME.png, NAME.pdf and NAME.csv."""
+def save(drawn: Drawn, target: Path) -> Path:
+    """Write NAME.png, NAME.pdf and NAME.csv; the path of the first."""
     contents = {
         "png": encode(drawn.figure, "png"),
         "pdf": encode(drawn.figure, "pdf"),
         "csv": drawn.data.to_csv(index=False, lineterminator="\n").encode(),
     }
-    return [write_bytes(target / f"{drawn.name}.{suffix}", content) for suffix, content in contents.items()]
+    written = [write_bytes(target / f"{drawn.name}.{suffix}", content) for suffix, content in contents.items()]
+    return written[0]
 
 
 def encode(figure: Figure, suffix: str) -> bytes:

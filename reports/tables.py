@@ -21,11 +21,11 @@ TABLES: Final = MappingProxyType({
     },
     # work done by each tier in each time bin
     "tiers": {
-        "tier": TEXT, "bin_start_ps": INT, "bin_ps": INT, "read_bytes": INT, "write_bytes": INT, "busy_ps": INT,
+        "tier": TEXT, "bin_start_ps": INT, "bin_ps": INT, "read_bytes": INT, "write_bytes": INT,
     },
     # work done by each link in each time bin; direction is "a>b"
     "links": {
-        "link": TEXT, "direction": TEXT, "bin_start_ps": INT, "bin_ps": INT, "bytes": INT, "busy_ps": INT,
+        "link": TEXT, "direction": TEXT, "bin_start_ps": INT, "bin_ps": INT, "bytes": INT,
     },
     # bytes held by each tier for each role, at the ends of time bins
     "occupancy": {"tier": TEXT, "role": TEXT, "time_ps": INT, "bytes": INT, "capacity_bytes": INT},

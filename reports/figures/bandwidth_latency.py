@@ -17,7 +17,7 @@ MAX_SHARES = 7
 TABLE = "series/bandwidth_latency"
 
 
-@FIGURES.register("bandwidth_latency")
+@FIGURES.register("bandwidth-latency")
 @dataclass(frozen=True)
 class BandwidthLatency:
     """Loaded latency against used bandwidth per read share; simulated solid, measured hollow, saturation marked."""

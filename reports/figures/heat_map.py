@@ -20,7 +20,7 @@ MAX_SIDE = 40
 WRITTEN_SIDE = 9
 
 
-@FIGURES.register("heat_map")
+@FIGURES.register("heat-map")
 @dataclass(frozen=True)
 class HeatMap:
     """A metric over the two parameters of a sweep that take the most values."""

@@ -14,7 +14,7 @@ CEILING = ("opt", "optimal", "belady", "min")
 MAX_POLICIES = 10
 
 
-@FIGURES.register("hit_rate")
+@FIGURES.register("hit-rate")
 @dataclass(frozen=True)
 class HitRate:
     """Hit rate in tokens against cache capacity, with Belady's optimum as the ceiling."""

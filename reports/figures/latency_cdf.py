@@ -16,7 +16,7 @@ from tiergarten.reports.latency import COLUMNS, MARKED, METRICS, cdf_points, lat
 LOG_FROM_RATIO = 30.0
 
 
-@FIGURES.register("latency_cdf")
+@FIGURES.register("latency-cdf")
 @dataclass(frozen=True)
 class LatencyCdf:
     """Cumulative distributions of TTFT, TPOT and E2E with p50, p90 and p99 marked."""

@@ -22,7 +22,7 @@ STUDENT_T = (
 # fmt: on
 
 
-@FIGURES.register("learning_curve")
+@FIGURES.register("learning-curve")
 @dataclass(frozen=True)
 class LearningCurve:
     """Value against training steps: mean and 95 % interval over seeds, with reference lines."""

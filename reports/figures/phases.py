@@ -15,7 +15,7 @@ GROUPS = ((0.0, 0.5, "fastest half"), (0.5, 0.9, "p50 to p90"), (0.9, 0.99, "p90
 MAX_PHASES = 10
 
 
-@FIGURES.register("request_phases")
+@FIGURES.register("request-phases")
 @dataclass(frozen=True)
 class RequestPhases:
     """Mean time per phase of the requests between two percentiles of end-to-end latency; bars sum to the mean

@@ -16,7 +16,7 @@ from tiergarten.sim.units import format_bytes
 COLD_TO_HOT = LinearSegmentedColormap.from_list("tiergarten", ["#eef3f8", style.SKY, style.BLUE, "#08304f"])
 
 
-@FIGURES.register("traffic_matrix")
+@FIGURES.register("traffic-matrix")
 @dataclass(frozen=True)
 class TrafficMatrix:
     """Bytes moved from each source to each destination over the whole run."""
