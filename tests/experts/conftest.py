@@ -32,6 +32,7 @@ workload:
   batches: 12
 """
 
+
 @pytest.fixture
 def run_small(tmp_path: Path):
     """Runs the small machine with dotted keys replaced."""

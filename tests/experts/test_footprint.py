@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiergarten.accelerators.experts.choice import RoundRobin, Uniform, Zipf
 from tiergarten.accelerators.experts.footprint import Footprint
 
@@ -40,7 +41,9 @@ def test_round_robin_asks_for_each_in_turn():
     assert RoundRobin().draw(7, 3, np.random.default_rng(0)).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
-@pytest.mark.parametrize(("choice", "shares"), [(Uniform(), [1 / 3] * 3), (Zipf(exponent=1.0), [6 / 11, 3 / 11, 2 / 11])])
+@pytest.mark.parametrize(
+    ("choice", "shares"), [(Uniform(), [1 / 3] * 3), (Zipf(exponent=1.0), [6 / 11, 3 / 11, 2 / 11])]
+)
 def test_drawn_shares(choice, shares):
     """20,000 draws: three standard errors are below 0.011."""
     drawn = choice.draw(20_000, 3, np.random.default_rng(1))

@@ -210,6 +210,7 @@ def test_cache_that_cannot_hold_router_and_one_expert_is_out_of_memory(run_small
         ({"workload__choice": "zpf"}, r"workload\.choice"),
         ({"workload__choice": {"name": "zipf", "exponent": -1}}, r"workload\.choice.*exponent"),
         ({"workload__experts": 0}, r"workload\.experts"),
+        ({"workload__model": "llama-7"}, r"workload\.model: unknown model 'llama-7'\. Did you mean 'llama-2-7b'"),
         ({"workload__model__parameters": "seven"}, r"workload\.model\.parameters"),
         ({"workload__output_tokens": 2.5}, r"workload\.output_tokens"),
         ({"workload__batch_sise": 2}, r"workload\.batch_sise: unknown key\. Did you mean 'batch_size'"),
@@ -218,3 +219,10 @@ def test_cache_that_cannot_hold_router_and_one_expert_is_out_of_memory(run_small
 def test_bad_scenarios_say_where_and_what(run_small, values, message):
     with pytest.raises(ScenarioError, match=message):
         run_small(**values)
+
+
+def test_bundled_model_by_name_has_its_true_number_of_weights(run_small):
+    """6,738,415,616 weights (Touvron et al., Llama 2, 2023, and the published checkpoint), two bytes each."""
+    capacities = {"tiers__hbm__capacity": "60 GB", "workload__experts": 3}
+    result = run_small(**capacities, workload__model="llama-2-7b", workload__batches=1)
+    assert measured(result, "expert_bytes") == 2 * 6_738_415_616

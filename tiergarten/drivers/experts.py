@@ -11,8 +11,9 @@ from tiergarten.accelerators.experts.footprint import Footprint
 from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
 from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_ps, served_metrics, served_tables
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
+from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.driver import Driver, Machine, Output, drivers
-from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
+from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.policies import eviction_policies
@@ -27,12 +28,27 @@ def _by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _bundled_model(value: Any) -> Any:
+    """A bundled model by its name, spelled out."""
+    if not isinstance(value, str):
+        return value
+    try:
+        shape = model_shape(value)
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from error
+    kept = {key: getattr(shape, key) for key in ("parameters", "layers", "heads", "kv_heads", "head_size")}
+    return kept | {"value_bytes": int(shape.weight_bytes_per_value)}
+
+
+Model = Annotated[LanguageModel, BeforeValidator(_bundled_model)]
+
+
 class ExpertsParams(StrictModel):
     """Keys of a workload of kind `experts`."""
 
     experts: int = Field(gt=0, le=100_000, description="Number of experts; all have the size of `model`.")
-    model: LanguageModel = Field(description="Each expert as numbers.")
-    router: LanguageModel | None = Field(None, description="The router as numbers; absent = like an expert.")
+    model: Model = Field(description="Each expert: a bundled model by name, or its numbers.")
+    router: Model | None = Field(None, description="The router, likewise; absent = like an expert.")
     router_output_tokens: int | None = Field(
         None, gt=0, le=100_000, description="Tokens that the router generates; absent = as many as an expert."
     )
