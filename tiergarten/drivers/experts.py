@@ -1,7 +1,7 @@
 """Workload `experts`: a composition of experts served in a closed loop, the next batch when the last one is done."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -13,15 +13,19 @@ from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
 from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.driver import Driver, Machine, Output, drivers
-from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
+from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.policies import eviction_policies
-from tiergarten.sim.units import format_bytes
+from tiergarten.sim.units import NEVER_PS, format_bytes
 
 if TYPE_CHECKING:
     from tiergarten.scenario.load import Scenario
     from tiergarten.scenario.schema import ScenarioSchema
+
+
+MAX_PROMPTS: Final = 2_000_000
+"""Bounds the memory of a run; each prompt leaves a record and its transfers."""
 
 
 def _by_name(value: Any) -> Any:
@@ -134,6 +138,10 @@ class Experts(Driver):
         if eviction not in eviction_policies:
             known = did_you_mean(eviction, eviction_policies.names())
             problems.append(("policies.eviction", f"unknown eviction policy {eviction!r}. {known}"))
+        num_prompts = (params.warm_up_batches + params.batches) * params.batch_size
+        if num_prompts > MAX_PROMPTS:
+            text = f"{num_prompts} prompts with the warm-up; a run serves at most {MAX_PROMPTS}"
+            problems.append(("workload.batches", text))
         try:
             self._device(scenario.devices).flops_per_s(params.number_format)
         except ValueError as error:
@@ -165,6 +173,8 @@ class Experts(Driver):
         server = ExpertServer(machine.engine, machine.system, machine.placement, policy, plan)
         machine.engine.process(server.serve(experts, machine.progress))
         machine.run()
+        if machine.engine.now_ps >= NEVER_PS:
+            raise TiergartenError("the run lasts more than 106 days of simulated time; raise bandwidths or serve less")
         return Output(
             metrics={
                 **served_metrics(server.batches[params.warm_up_batches :], server.prompts, params.output_tokens),
