@@ -158,15 +158,21 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
 
 def _fidelity(manifest: Mapping[str, Any]) -> str:
     """Per tier: which model, and how far off it is known to be."""
-    tiers = manifest.get("tiers")
-    named = tiers.items() if isinstance(tiers, Mapping) else []
+    tiers, links = manifest.get("tiers"), manifest.get("links")
+    named = [*tiers.items()] if isinstance(tiers, Mapping) else []
+    if isinstance(links, Mapping):
+        named += [
+            (f"link {name}", {"fidelity": "bandwidth and latency", **link})
+            for name, link in links.items()
+            if isinstance(link, Mapping)
+        ]
     rows = []
     for name, tier in named:
         facts = tier if isinstance(tier, Mapping) else {"fidelity": tier}
         rows.append((str(name), str(facts.get("fidelity", "not said")), *calibration(facts.get("calibration"))))
     if not rows:
         return _none("The manifest names no tiers.")
-    return table(("Tier", "Model", "Calibrated with", "Mean error (MAPE)", "Interval"), rows, frozenset({3, 4}))
+    return table(("Tier or link", "Model", "Calibrated with", "Mean error (MAPE)", "Interval"), rows, frozenset({3, 4}))
 
 
 def calibration(facts: object) -> tuple[str, str, str]:
@@ -187,7 +193,7 @@ def calibration(facts: object) -> tuple[str, str, str]:
 
 
 def _provenance(manifest: Mapping[str, Any]) -> str:
-    rows = [row for row in flatten(manifest) if not row[0].startswith("tiers.")]
+    rows = [row for row in flatten(manifest) if not row[0].startswith(("tiers.", "links."))]
     return table(("Item", "Value"), rows) if rows else _none("The folder has no manifest.")
 
 
