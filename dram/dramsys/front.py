@@ -8,7 +8,7 @@ no event queue is needed.
 from numba import njit
 
 from tiergarten.dram.dramsys.design import Arbiter, ResponseQueue
-from tiergarten.dram.dramsys.state import NEVER, Scalar
+from tiergarten.dram.dramsys.state import NEVER, FlightField, Scalar, TraceField
 
 _SIMPLE, _REORDER = int(Arbiter.SIMPLE), int(Arbiter.REORDER)
 _IN_ORDER = int(ResponseQueue.REORDER)
@@ -17,6 +17,11 @@ _FREED, _END_REQUEST = int(Scalar.FREED), int(Scalar.END_REQUEST)
 _NUM_RESPONDED, _NEXT_IN_ORDER = int(Scalar.NUM_RESPONDED), int(Scalar.NEXT_IN_ORDER)
 _LAST_FROM_CONTROLLER, _LAST_RESPONSE = int(Scalar.LAST_FROM_CONTROLLER), int(Scalar.LAST_RESPONSE)
 _NEXT_TO_INITIATOR = int(Scalar.NEXT_TO_INITIATOR)
+
+_SENDABLE = int(TraceField.SENDABLE)
+_DATA_END, _FROM_CONTROLLER = int(FlightField.DATA_END), int(FlightField.FROM_CONTROLLER)
+_RESPONSE, _RESPONSE_ORDER = int(FlightField.RESPONSE), int(FlightField.RESPONSE_ORDER)
+_INITIATOR_FREE = int(FlightField.INITIATOR_FREE)
 
 
 @njit(cache=True)
@@ -28,37 +33,37 @@ def schedule_arrival(policy, requests, state):
     """
     s = state.scalars
     request = s[_NEXT_REQUEST]
-    if request >= len(requests.sendable):
+    if request >= len(requests):
         s[_ARRIVAL] = NEVER
         return
     gap = policy.player_gap if request > 0 else 0
     if policy.arbiter == _SIMPLE:
         freed = max(s[_END_REQUEST], 0)
-        sent = max(requests.sendable[request], freed + gap)
+        sent = max(requests[request, _SENDABLE], freed + gap)
         s[_ARRIVAL] = sent + policy.request_delay
     else:
         freed = s[_FREED]
-        sent = max(requests.sendable[request], freed + gap)
+        sent = max(requests[request, _SENDABLE], freed + gap)
         accepted = sent
         answered = request - policy.max_active_transactions
         if answered >= 0:
             if answered >= s[_NUM_RESPONDED]:
                 s[_ARRIVAL] = NEVER
                 return
-            accepted = max(sent, state.response_order[answered] + policy.slot_delay)
+            accepted = max(sent, state.flights[answered, _RESPONSE_ORDER] + policy.slot_delay)
         s[_FREED] = accepted
         s[_ARRIVAL] = max(accepted, s[_END_REQUEST] + 1) + policy.request_delay
-    state.freed[request] = freed
+    state.flights[request, _INITIATOR_FREE] = freed
 
 
 @njit(cache=True)
 def _to_initiator(policy, state, request, gap):
     """Record the response of a request whose turn has come at the arbiter."""
     s = state.scalars
-    cycle = max(state.from_controller[request], s[_LAST_RESPONSE] + gap)
+    cycle = max(state.flights[request, _FROM_CONTROLLER], s[_LAST_RESPONSE] + gap)
     s[_LAST_RESPONSE] = cycle
-    state.response[request] = cycle
-    state.response_order[s[_NUM_RESPONDED]] = cycle
+    state.flights[request, _RESPONSE] = cycle
+    state.flights[s[_NUM_RESPONDED], _RESPONSE_ORDER] = cycle
     s[_NUM_RESPONDED] += 1
 
 
@@ -67,9 +72,9 @@ def _from_controller(policy, state, request):
     """Record that a request's response leaves the controller and pass it through the arbiter."""
     s = state.scalars
     gap = 1 if policy.arbiter == _SIMPLE else policy.queue_gap
-    cycle = max(state.data_end[request], s[_LAST_FROM_CONTROLLER] + gap)
+    cycle = max(state.flights[request, _DATA_END], s[_LAST_FROM_CONTROLLER] + gap)
     s[_LAST_FROM_CONTROLLER] = cycle
-    state.from_controller[request] = cycle
+    state.flights[request, _FROM_CONTROLLER] = cycle
     if policy.arbiter == _SIMPLE:
         _to_initiator(policy, state, request, 1)
         return
@@ -77,7 +82,7 @@ def _from_controller(policy, state, request):
         _to_initiator(policy, state, request, policy.response_gap)
         return
     request = s[_NEXT_TO_INITIATOR]
-    while request < len(state.response) and state.from_controller[request] != NEVER:
+    while request < len(state.flights) and state.flights[request, _FROM_CONTROLLER] != NEVER:
         _to_initiator(policy, state, request, policy.response_gap)
         request += 1
     s[_NEXT_TO_INITIATOR] = request
@@ -87,12 +92,12 @@ def _from_controller(policy, state, request):
 def respond(policy, state, request, data_end):
     """A column command was issued whose data ends at `data_end`: fix every response that has become known."""
     s = state.scalars
-    state.data_end[request] = data_end
+    state.flights[request, _DATA_END] = data_end
     if policy.response_queue != _IN_ORDER:
         _from_controller(policy, state, request)
         return
     request = s[_NEXT_IN_ORDER]
-    while request < len(state.data_end) and state.data_end[request] != NEVER:
+    while request < len(state.flights) and state.flights[request, _DATA_END] != NEVER:
         _from_controller(policy, state, request)
         request += 1
     s[_NEXT_IN_ORDER] = request

@@ -22,7 +22,16 @@ from tiergarten.dram.dramsys.banks import (
 from tiergarten.dram.dramsys.design import RefreshPolicy, Scheduler
 from tiergarten.dram.dramsys.front import respond, schedule_arrival
 from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh
-from tiergarten.dram.dramsys.state import NEVER, NONE, Command, Scalar
+from tiergarten.dram.dramsys.state import (
+    ACTIVATES,
+    COUNTS,
+    NEVER,
+    NONE,
+    BankField,
+    Command,
+    Scalar,
+    TraceField,
+)
 
 _ACT, _PRE, _PREAB, _REFAB = int(Command.ACT), int(Command.PRE), int(Command.PREAB), int(Command.REFAB)
 _RD, _RDA, _WRA = int(Command.RD), int(Command.RDA), int(Command.WRA)
@@ -39,6 +48,13 @@ _NUM_LOGGED, _NUM_HITS, _OLDEST_ACTIVATE = int(Scalar.NUM_LOGGED), int(Scalar.NU
 
 _NUM_RESPONDED, _REFRESHED_UNTIL = int(Scalar.NUM_RESPONDED), int(Scalar.REFRESHED_UNTIL)
 _LAST_COMMAND = int(Scalar.LAST_COMMAND)
+_BANK, _ROW, _IS_WRITE = int(TraceField.BANK), int(TraceField.ROW), int(TraceField.IS_WRITE)
+_OPEN_ROW, _ROW_USED = int(BankField.OPEN_ROW), int(BankField.ROW_USED)
+_PROPOSAL, _PROPOSER, _BANK_READY = int(BankField.PROPOSAL), int(BankField.PROPOSER), int(BankField.BANK_READY)
+_NEXT_ACT, _NEXT_PRE = int(BankField.NEXT_ACT), int(BankField.NEXT_PRE)
+_NEXT_COLUMN, _NEXT_RDA = int(BankField.NEXT_COLUMN), int(BankField.NEXT_RDA)
+_OPENED_AT, _CLOSED_AT = int(BankField.OPENED_AT), int(BankField.CLOSED_AT)
+_OPEN_CYCLES = int(BankField.OPEN_CYCLES)
 
 RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
@@ -58,8 +74,8 @@ def _begin_activity(s, now):
 def _end_activity(state, bank, cycle):
     """A bank is precharged at `cycle`, which may lie ahead (auto-precharge)."""
     s = state.scalars
-    state.open_cycles[bank] += cycle - state.opened_at[bank]
-    state.closed_at[bank] = cycle
+    state.banks[bank, _OPEN_CYCLES] += cycle - state.banks[bank, _OPENED_AT]
+    state.banks[bank, _CLOSED_AT] = cycle
     s[_ACTIVE_UNTIL] = max(s[_ACTIVE_UNTIL], cycle)
     s[_NUM_OPEN] -= 1
     s[_NUM_PRECHARGES] += 1
@@ -71,16 +87,16 @@ def _issue_activate(timing, requests, state, bank, now):
     s = state.scalars
     _begin_activity(s, now)
     s[_NUM_OPEN] += 1
-    state.opened_at[bank] = now
-    open_row(requests, state, bank, requests.row[state.proposer[bank]])
-    state.next_act[bank] = max(state.next_act[bank], now + timing.act_to_act_same_bank)
-    state.next_pre[bank] = max(state.next_pre[bank], now + timing.act_to_pre)
-    state.next_column[bank] = max(state.next_column[bank], now + timing.act_to_column)
+    state.banks[bank, _OPENED_AT] = now
+    open_row(requests, state, bank, requests[state.banks[bank, _PROPOSER], _ROW])
+    state.banks[bank, _NEXT_ACT] = max(state.banks[bank, _NEXT_ACT], now + timing.act_to_act_same_bank)
+    state.banks[bank, _NEXT_PRE] = max(state.banks[bank, _NEXT_PRE], now + timing.act_to_pre)
+    state.banks[bank, _NEXT_COLUMN] = max(state.banks[bank, _NEXT_COLUMN], now + timing.act_to_column)
     oldest = s[_OLDEST_ACTIVATE]
-    state.last_activates[oldest] = now
+    state.scalars[ACTIVATES + oldest] = now
     oldest = (oldest + 1) & 3
     s[_OLDEST_ACTIVATE] = oldest
-    limit = max(now + timing.act_to_act, state.last_activates[oldest] + timing.four_activates)
+    limit = max(now + timing.act_to_act, state.scalars[ACTIVATES + oldest] + timing.four_activates)
     ready = state.class_ready[CLASS_ACT]
     for group in range(timing.num_bank_groups):
         ready[group] = max(ready[group], limit)
@@ -94,10 +110,10 @@ def _issue_activate(timing, requests, state, bank, now):
 def _issue_column(timing, policy, requests, state, bank, command, now):
     """Issue RD, RDA, WR or WRA; returns the request served."""
     s = state.scalars
-    request = state.proposer[bank]
-    is_write = requests.is_write[request]
-    s[_NUM_HITS] += state.row_used[bank]
-    state.row_used[bank] = 1
+    request = state.banks[bank, _PROPOSER]
+    is_write = requests[request, _IS_WRITE]
+    s[_NUM_HITS] += state.banks[bank, _ROW_USED]
+    state.banks[bank, _ROW_USED] = 1
     reads, writes = state.class_ready[CLASS_READ], state.class_ready[CLASS_WRITE]
     own = bank // timing.banks_per_group
     if is_write:
@@ -106,7 +122,7 @@ def _issue_column(timing, policy, requests, state, bank, command, now):
             reads[group] = max(reads[group], now + timing.write_to_read)
         writes[own] = max(writes[own], now + timing.column_to_column_same_group)
         reads[own] = max(reads[own], now + timing.write_to_read_same_group)
-        state.next_rda[bank] = max(state.next_rda[bank], now + timing.write_to_pre - timing.read_to_pre)
+        state.banks[bank, _NEXT_RDA] = max(state.banks[bank, _NEXT_RDA], now + timing.write_to_pre - timing.read_to_pre)
         precharge = now + timing.write_to_pre
         data_end = now + timing.write_to_data_end
     else:
@@ -119,16 +135,16 @@ def _issue_column(timing, policy, requests, state, bank, command, now):
     s[_NEXT_PREAB] = max(s[_NEXT_PREAB], precharge)
     remove(requests, state, request)
     if command == _RDA or command == _WRA:
-        state.next_act[bank] = max(state.next_act[bank], precharge + timing.pre_to_act)
+        state.banks[bank, _NEXT_ACT] = max(state.banks[bank, _NEXT_ACT], precharge + timing.pre_to_act)
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], precharge + timing.pre_to_act)
-        _end_activity(state, bank, max(precharge, state.opened_at[bank] + timing.act_to_pre))
+        _end_activity(state, bank, max(precharge, state.banks[bank, _OPENED_AT] + timing.act_to_pre))
     else:
-        state.next_pre[bank] = max(state.next_pre[bank], precharge)
+        state.banks[bank, _NEXT_PRE] = max(state.banks[bank, _NEXT_PRE], precharge)
     kind_changes = s[_LAST_IS_WRITE] != int(is_write)
     s[_LAST_IS_WRITE] = int(is_write)
     propose(policy, requests, state, bank)
     if kind_changes and policy.scheduler == _FR_FCFS_GRP:
-        for other in range(len(state.head)):
+        for other in range(len(state.banks)):
             propose(policy, requests, state, other)
     respond(policy, state, request, data_end)
     return request
@@ -139,8 +155,8 @@ def _issue_for_rank(timing, policy, requests, state, now):
     """Issue the refresh manager's PREAB or REFAB."""
     s = state.scalars
     if s[_REFRESH_COMMAND] == _PREAB:
-        for bank in range(len(state.head)):
-            if state.open_row[bank] != NONE:
+        for bank in range(len(state.banks)):
+            if state.banks[bank, _OPEN_ROW] != NONE:
                 _end_activity(state, bank, now)
         limit = now + timing.pre_to_act
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], limit)
@@ -151,8 +167,8 @@ def _issue_for_rank(timing, policy, requests, state, now):
         s[_REFRESHED_UNTIL] = limit
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], limit)
         note_refresh(timing, policy, state)
-    for bank in range(len(state.head)):
-        state.next_act[bank] = max(state.next_act[bank], limit)
+    for bank in range(len(state.banks)):
+        state.banks[bank, _NEXT_ACT] = max(state.banks[bank, _NEXT_ACT], limit)
         propose(policy, requests, state, bank)
 
 
@@ -168,17 +184,17 @@ def _select(timing, state, earliest, with_banks):
         limit = s[_NEXT_PREAB] if s[_REFRESH_COMMAND] == _PREAB else s[_NEXT_REFAB]
         best_cycle, best, best_request = max(earliest, limit), RANK, NONE
     if with_banks:
-        for bank in range(len(state.head)):
-            command = state.proposal[bank]
+        for bank in range(len(state.banks)):
+            command = state.banks[bank, _PROPOSAL]
             if command == NONE:
                 continue
-            cycle = max(state.bank_ready[bank], earliest)
+            cycle = max(state.banks[bank, _BANK_READY], earliest)
             if cycle > best_cycle:
                 continue
             limit = state.class_ready[command_class(command), bank // timing.banks_per_group]
             cycle = max(cycle, limit)
-            if cycle < best_cycle or (cycle == best_cycle and state.proposer[bank] < best_request):
-                best_cycle, best, best_request = cycle, bank, state.proposer[bank]
+            if cycle < best_cycle or (cycle == best_cycle and state.banks[bank, _PROPOSER] < best_request):
+                best_cycle, best, best_request = cycle, bank, state.banks[bank, _PROPOSER]
     return best_cycle, best
 
 
@@ -211,24 +227,24 @@ def _issue(timing, policy, requests, state, best, now):
     s[_LAST_COMMAND] = now
     if best == RANK:
         command = s[_REFRESH_COMMAND]
-        state.counts[command] += 1
+        state.scalars[COUNTS + command] += 1
         _log(state, now, command, NONE, NONE)
         _issue_for_rank(timing, policy, requests, state, now)
         return
-    command, request = state.proposal[best], state.proposer[best]
-    state.counts[command] += 1
+    command, request = state.banks[best, _PROPOSAL], state.banks[best, _PROPOSER]
+    state.scalars[COUNTS + command] += 1
     _log(state, now, command, best, request)
     if command == _ACT:
         _issue_activate(timing, requests, state, best, now)
         propose(policy, requests, state, best)
     elif command == _PRE:
         _end_activity(state, best, now)
-        state.next_act[best] = max(state.next_act[best], now + timing.pre_to_act)
+        state.banks[best, _NEXT_ACT] = max(state.banks[best, _NEXT_ACT], now + timing.pre_to_act)
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], now + timing.pre_to_act)
         propose(policy, requests, state, best)
     else:
         _issue_column(timing, policy, requests, state, best, command, now)
-        if s[_NEXT_REQUEST] < len(requests.sendable):
+        if s[_NEXT_REQUEST] < len(requests):
             if s[_ARRIVAL] == NEVER:
                 schedule_arrival(policy, requests, state)
             if s[_ARRIVAL] <= now and has_space(policy, state):
@@ -251,7 +267,7 @@ def advance(timing, policy, requests, state, until, num_responses):
         True while there is something left to do at or after `until`, False once every request was answered by then.
     """
     s = state.scalars
-    total = len(requests.sendable)
+    total = len(requests)
     refreshes = policy.refresh_policy != _NO_REFRESH
     if s[_ARRIVAL] < 0:
         schedule_arrival(policy, requests, state)
@@ -270,7 +286,7 @@ def advance(timing, policy, requests, state, until, num_responses):
             s[_NOW] = max(earliest, horizon)
             return pending or horizon < s[_LAST_RESPONSE]
         if s[_ARRIVAL] <= now and has_space(policy, state):
-            bank = requests.bank[s[_NEXT_REQUEST]]
+            bank = requests[s[_NEXT_REQUEST], _BANK]
             _accept(policy, requests, state, now, now)
             cycle, best = _select(timing, state, now, s[_BLOCKED] == 0)
         if refreshes and now >= s[_REFRESH_DUE]:
