@@ -25,23 +25,13 @@ _NEXT_ACT, _NEXT_PRE = int(BankField.NEXT_ACT), int(BankField.NEXT_PRE)
 _NEXT_COLUMN, _NEXT_RDA = int(BankField.NEXT_COLUMN), int(BankField.NEXT_RDA)
 _LINK_NEXT, _LINK_PREVIOUS = int(FlightField.LINK_NEXT), int(FlightField.LINK_PREVIOUS)
 _BANK, _ROW, _BURST = int(TraceField.BANK), int(TraceField.ROW), int(TraceField.BURST)
-_IS_WRITE = int(TraceField.IS_WRITE)
+_IS_WRITE, _CLASS = int(TraceField.IS_WRITE), int(BankField.CLASS)
 
 CLASS_ACT, CLASS_READ, CLASS_WRITE, CLASS_PRE = 0, 1, 2, 3
 
 
 @njit(cache=True)
-def command_class(command):
-    """Row of State.class_ready that limits a bank command."""
-    if command == _ACT:
-        return CLASS_ACT
-    if command == _PRE:
-        return CLASS_PRE
-    return CLASS_READ if command <= _RDA else CLASS_WRITE
-
-
-@njit(cache=True)
-def has_space(policy, state):
+def has_space(policy, s, banks):
     """Whether the scheduler buffer admits one more request.
 
     The bankwise test looks at the bank of the request stored last, so a bank may hold one more than the size; the
@@ -49,153 +39,152 @@ def has_space(policy, state):
     """
     size = policy.request_buffer_size
     if policy.scheduler_buffer == _BANKWISE:
-        return state.banks[state.scalars[_LAST_BANK], _LENGTH] < size
+        return banks[s[_LAST_BANK], _LENGTH] < size
     if policy.scheduler_buffer == _READ_WRITE:
-        writes = state.scalars[_QUEUED_WRITES]
-        return writes < size and state.scalars[_QUEUED] - writes < size
-    return state.scalars[_QUEUED] < size
+        writes = s[_QUEUED_WRITES]
+        return writes < size and s[_QUEUED] - writes < size
+    return s[_QUEUED] < size
 
 
 @njit(cache=True)
-def store(policy, requests, state, request):
+def store(policy, requests, s, banks, flights, request):
     """Append a request to the queue of its bank."""
     bank = requests[request, _BANK]
-    tail = state.banks[bank, _TAIL]
-    state.flights[request, _LINK_PREVIOUS] = tail
-    state.flights[request, _LINK_NEXT] = NONE
+    tail = banks[bank, _TAIL]
+    flights[request, _LINK_PREVIOUS] = tail
+    flights[request, _LINK_NEXT] = NONE
     if tail == NONE:
-        state.banks[bank, _HEAD] = request
+        banks[bank, _HEAD] = request
     else:
-        state.flights[tail, _LINK_NEXT] = request
-    state.banks[bank, _TAIL] = request
-    state.banks[bank, _LENGTH] += 1
-    state.scalars[_QUEUED] += 1
+        flights[tail, _LINK_NEXT] = request
+    banks[bank, _TAIL] = request
+    banks[bank, _LENGTH] += 1
+    s[_QUEUED] += 1
     if requests[request, _IS_WRITE]:
-        state.scalars[_QUEUED_WRITES] += 1
-    state.scalars[_LAST_BANK] = bank
-    if requests[request, _ROW] == state.banks[bank, _OPEN_ROW]:
-        state.banks[bank, _NUM_ROW_HITS] += 1
-        if state.banks[bank, _NUM_ROW_HITS] == 1:
-            state.banks[bank, _FIRST_ROW_HIT] = request
-    propose(policy, requests, state, bank)
+        s[_QUEUED_WRITES] += 1
+    s[_LAST_BANK] = bank
+    if requests[request, _ROW] == banks[bank, _OPEN_ROW]:
+        banks[bank, _NUM_ROW_HITS] += 1
+        if banks[bank, _NUM_ROW_HITS] == 1:
+            banks[bank, _FIRST_ROW_HIT] = request
+    propose(policy, requests, s, banks, flights, bank)
 
 
 @njit(cache=True)
-def remove(requests, state, request):
+def remove(requests, s, banks, flights, request):
     """Take a request that hits the open row out of the queue of its bank; the caller lets the bank propose again."""
     bank = requests[request, _BANK]
-    older, younger = state.flights[request, _LINK_PREVIOUS], state.flights[request, _LINK_NEXT]
+    older, younger = flights[request, _LINK_PREVIOUS], flights[request, _LINK_NEXT]
     if older == NONE:
-        state.banks[bank, _HEAD] = younger
+        banks[bank, _HEAD] = younger
     else:
-        state.flights[older, _LINK_NEXT] = younger
+        flights[older, _LINK_NEXT] = younger
     if younger == NONE:
-        state.banks[bank, _TAIL] = older
+        banks[bank, _TAIL] = older
     else:
-        state.flights[younger, _LINK_PREVIOUS] = older
-    state.banks[bank, _LENGTH] -= 1
-    state.scalars[_QUEUED] -= 1
+        flights[younger, _LINK_PREVIOUS] = older
+    banks[bank, _LENGTH] -= 1
+    s[_QUEUED] -= 1
     if requests[request, _IS_WRITE]:
-        state.scalars[_QUEUED_WRITES] -= 1
-    state.banks[bank, _NUM_ROW_HITS] -= 1
-    if state.banks[bank, _FIRST_ROW_HIT] == request:
-        row, entry = state.banks[bank, _OPEN_ROW], younger
-        if state.banks[bank, _NUM_ROW_HITS] == 0:
+        s[_QUEUED_WRITES] -= 1
+    banks[bank, _NUM_ROW_HITS] -= 1
+    if banks[bank, _FIRST_ROW_HIT] == request:
+        row, entry = banks[bank, _OPEN_ROW], younger
+        if banks[bank, _NUM_ROW_HITS] == 0:
             entry = NONE
         while entry != NONE and requests[entry, _ROW] != row:
-            entry = state.flights[entry, _LINK_NEXT]
-        state.banks[bank, _FIRST_ROW_HIT] = entry
+            entry = flights[entry, _LINK_NEXT]
+        banks[bank, _FIRST_ROW_HIT] = entry
 
 
 @njit(cache=True)
-def open_row(requests, state, bank, row):
+def open_row(requests, banks, flights, bank, row):
     """Open a row and count the queued requests that hit it."""
-    state.banks[bank, _OPEN_ROW] = row
-    state.banks[bank, _ROW_USED] = 0
+    banks[bank, _OPEN_ROW] = row
+    banks[bank, _ROW_USED] = 0
     hits, first = 0, NONE
-    entry = state.banks[bank, _HEAD]
+    entry = banks[bank, _HEAD]
     while entry != NONE:
         if requests[entry, _ROW] == row:
             hits += 1
             if first == NONE:
                 first = entry
-        entry = state.flights[entry, _LINK_NEXT]
-    state.banks[bank, _NUM_ROW_HITS] = hits
-    state.banks[bank, _FIRST_ROW_HIT] = first
+        entry = flights[entry, _LINK_NEXT]
+    banks[bank, _NUM_ROW_HITS] = hits
+    banks[bank, _FIRST_ROW_HIT] = first
 
 
 @njit(cache=True)
-def close_row(state, bank):
+def close_row(banks, bank):
     """Mark the bank precharged."""
-    state.banks[bank, _OPEN_ROW] = NONE
-    state.banks[bank, _NUM_ROW_HITS] = 0
-    state.banks[bank, _FIRST_ROW_HIT] = NONE
+    banks[bank, _OPEN_ROW] = NONE
+    banks[bank, _NUM_ROW_HITS] = 0
+    banks[bank, _FIRST_ROW_HIT] = NONE
 
 
 @njit(cache=True)
-def _same_kind_hit(requests, state, bank):
+def _same_kind_hit(requests, s, banks, flights, bank):
     """Oldest row hit of the kind of the last column command that passes no older access to its burst; else the oldest."""
-    first = state.banks[bank, _FIRST_ROW_HIT]
-    row, wants_write = state.banks[bank, _OPEN_ROW], state.scalars[_LAST_IS_WRITE] == 1
+    first = banks[bank, _FIRST_ROW_HIT]
+    row, wants_write = banks[bank, _OPEN_ROW], s[_LAST_IS_WRITE]
     entry = first
     while entry != NONE:
         if requests[entry, _ROW] == row and requests[entry, _IS_WRITE] == wants_write:
             older = first
             while older != entry and requests[older, _BURST] != requests[entry, _BURST]:
-                older = state.flights[older, _LINK_NEXT]
+                older = flights[older, _LINK_NEXT]
             if older == entry:
                 return entry
-        entry = state.flights[entry, _LINK_NEXT]
+        entry = flights[entry, _LINK_NEXT]
     return first
 
 
 @njit(cache=True)
-def _has_further_hit(policy, requests, state, bank):
+def _has_further_hit(policy, requests, banks, flights, bank):
     """Whether another request than the one served next hits the open row, as far as the scheduler looks."""
     if policy.scheduler == _FIFO:
-        second = state.flights[state.banks[bank, _HEAD], _LINK_NEXT]
-        return second != NONE and requests[second, _ROW] == state.banks[bank, _OPEN_ROW]
-    return state.banks[bank, _NUM_ROW_HITS] >= 2
+        second = flights[banks[bank, _HEAD], _LINK_NEXT]
+        return second != NONE and requests[second, _ROW] == banks[bank, _OPEN_ROW]
+    return banks[bank, _NUM_ROW_HITS] >= 2
 
 
 @njit(cache=True)
-def propose(policy, requests, state, bank):
-    """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
-    head = state.banks[bank, _HEAD]
-    if head == NONE:
-        state.banks[bank, _PROPOSAL] = NONE
-        state.banks[bank, _PROPOSER] = NONE
-        state.banks[bank, _BANK_READY] = NEVER
-        return
-    if state.banks[bank, _OPEN_ROW] == NONE:
-        state.banks[bank, _PROPOSAL] = _ACT
-        state.banks[bank, _PROPOSER] = head
-        state.banks[bank, _BANK_READY] = state.banks[bank, _NEXT_ACT]
-        return
-    request = head
-    if policy.scheduler != _FIFO and state.banks[bank, _NUM_ROW_HITS] > 0:
-        if policy.scheduler == _FR_FCFS_GRP:
-            request = _same_kind_hit(requests, state, bank)
-        else:
-            request = state.banks[bank, _FIRST_ROW_HIT]
-    state.banks[bank, _PROPOSER] = request
-    if requests[request, _ROW] != state.banks[bank, _OPEN_ROW]:
-        state.banks[bank, _PROPOSAL] = _PRE
-        state.banks[bank, _BANK_READY] = state.banks[bank, _NEXT_PRE]
-        return
-    closes = False
+def _closes_row(policy, requests, banks, flights, bank):
+    """Whether the page policy attaches an auto-precharge to a column command that hits the open row."""
     if policy.page_policy == _CLOSED:
-        closes = True
-    elif policy.page_policy == _CLOSED_ADAPTIVE:
-        closes = not _has_further_hit(policy, requests, state, bank)
-    elif policy.page_policy == _OPEN_ADAPTIVE:
-        closes = state.banks[bank, _LENGTH] >= 2 and not _has_further_hit(policy, requests, state, bank)
-    ready = state.banks[bank, _NEXT_COLUMN]
-    if requests[request, _IS_WRITE]:
-        state.banks[bank, _PROPOSAL] = _WRA if closes else _WR
-    elif closes:
-        state.banks[bank, _PROPOSAL] = _RDA
-        ready = max(ready, state.banks[bank, _NEXT_RDA])
+        return True
+    if policy.page_policy == _CLOSED_ADAPTIVE:
+        return not _has_further_hit(policy, requests, banks, flights, bank)
+    if policy.page_policy == _OPEN_ADAPTIVE:
+        return banks[bank, _LENGTH] >= 2 and not _has_further_hit(policy, requests, banks, flights, bank)
+    return False
+
+
+@njit(cache=True)
+def propose(policy, requests, s, banks, flights, bank):
+    """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
+    request = banks[bank, _HEAD]
+    if request == NONE:
+        command, ready, limits = NONE, NEVER, CLASS_PRE
+    elif banks[bank, _OPEN_ROW] == NONE:
+        command, ready, limits = _ACT, banks[bank, _NEXT_ACT], CLASS_ACT
     else:
-        state.banks[bank, _PROPOSAL] = _RD
-    state.banks[bank, _BANK_READY] = ready
+        if policy.scheduler != _FIFO and banks[bank, _NUM_ROW_HITS] > 0:
+            request = banks[bank, _FIRST_ROW_HIT]
+            if policy.scheduler == _FR_FCFS_GRP:
+                request = _same_kind_hit(requests, s, banks, flights, bank)
+        if requests[request, _ROW] != banks[bank, _OPEN_ROW]:
+            command, ready, limits = _PRE, banks[bank, _NEXT_PRE], CLASS_PRE
+        else:
+            closes = _closes_row(policy, requests, banks, flights, bank)
+            ready = banks[bank, _NEXT_COLUMN]
+            if requests[request, _IS_WRITE] == 1:
+                command, limits = (_WRA if closes else _WR), CLASS_WRITE
+            else:
+                command, limits = (_RDA if closes else _RD), CLASS_READ
+                if closes:
+                    ready = max(ready, banks[bank, _NEXT_RDA])
+    banks[bank, _PROPOSAL] = command
+    banks[bank, _PROPOSER] = request
+    banks[bank, _BANK_READY] = ready
+    banks[bank, _CLASS] = limits

@@ -16,9 +16,8 @@ _QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
 
 
 @njit(cache=True)
-def decide_refresh(timing, policy, state, now):
+def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
-    s = state.scalars
     s[_COMMAND] = NONE
     if now < s[_DUE]:
         return
@@ -43,9 +42,8 @@ def decide_refresh(timing, policy, state, now):
 
 
 @njit(cache=True)
-def note_refresh(timing, policy, state):
+def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
-    s = state.scalars
     s[_BLOCKED] = 0
     if s[_PULLING] == 1:
         s[_BALANCE] -= 1

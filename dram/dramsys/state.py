@@ -59,7 +59,6 @@ class Timing(NamedTuple):
     refresh_to_act: int
     refresh_interval: int
     num_bank_groups: int
-    banks_per_group: int
 
 
 def resolve_timing(part: Part, semantics: Semantics) -> Timing:
@@ -86,7 +85,6 @@ def resolve_timing(part: Part, semantics: Semantics) -> Timing:
         refresh_to_act=t.nRFC,
         refresh_interval=t.nREFI,
         num_bank_groups=part.num_bank_groups,
-        banks_per_group=part.banks_per_group,
     )
 
 
@@ -246,6 +244,10 @@ class BankField(IntEnum):
     """Cycle at which its row was or will be precharged."""
     OPEN_CYCLES = 16
     """Cycles that rows were open until CLOSED_AT, refreshes not counted."""
+    GROUP = 17
+    """Bank group."""
+    CLASS = 18
+    """Row of State.class_ready that limits the proposal."""
 
 
 class FlightField(IntEnum):
@@ -273,7 +275,7 @@ class State(NamedTuple):
     scalars: Int
     """int64[len(Scalar) + 8 + 4], by Scalar, then counters from COUNTS, then activations from ACTIVATES."""
     banks: Int
-    """int64[B, 17], by BankField. Queues are doubly linked lists through request numbers."""
+    """int64[B, 19], by BankField. Queues are doubly linked lists through request numbers."""
     flights: Int
     """int64[T, 7], by FlightField."""
     class_ready: Int
@@ -298,6 +300,7 @@ def initial_state(num_requests: int, part: Part, num_log_rows: int) -> State:
         banks[:, column] = NONE
     banks[:, BankField.PROPOSAL] = NONE
     banks[:, BankField.PROPOSER] = NONE
+    banks[:, BankField.GROUP] = np.arange(part.num_banks) // part.banks_per_group
     flights = np.full((num_requests, len(FlightField)), NEVER, np.int64)
     return State(
         scalars=scalars,
