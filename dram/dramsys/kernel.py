@@ -60,7 +60,7 @@ RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _begin_activity(s, now):
     """Some bank becomes active: start a new active period unless one is still running."""
     if s[_ACTIVE_SINCE] == NONE:
@@ -70,7 +70,7 @@ def _begin_activity(s, now):
         s[_ACTIVE_SINCE] = now
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _end_activity(s, banks, bank, cycle):
     """A bank is precharged at `cycle`, which may lie ahead (auto-precharge)."""
     banks[bank, _OPEN_CYCLES] += cycle - banks[bank, _OPENED_AT]
@@ -81,7 +81,7 @@ def _end_activity(s, banks, bank, cycle):
     close_row(banks, bank)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _issue_activate(timing, requests, s, banks, flights, ready, bank, now):
     _begin_activity(s, now)
     s[_NUM_OPEN] += 1
@@ -103,7 +103,7 @@ def _issue_activate(timing, requests, s, banks, flights, ready, bank, now):
     s[_NEXT_REFAB] = max(s[_NEXT_REFAB], now + timing.act_to_refresh)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _issue_column(timing, policy, requests, s, banks, flights, ready, bank, command, now):
     """Issue RD, RDA, WR or WRA for the request that the bank proposes."""
     request = banks[bank, _PROPOSER]
@@ -144,7 +144,7 @@ def _issue_column(timing, policy, requests, s, banks, flights, ready, bank, comm
     respond(policy, s, flights, request, data_end)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _issue_for_rank(timing, policy, requests, s, banks, flights, now):
     """Issue the refresh manager's PREAB or REFAB."""
     if s[_REFRESH_COMMAND] == _PREAB:
@@ -165,7 +165,7 @@ def _issue_for_rank(timing, policy, requests, s, banks, flights, now):
         propose(policy, requests, s, banks, flights, bank)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _prefer(banks, ready, earliest, best_cycle, best, bank):
     """The better of the best proposal so far and a bank's: the one ready first, the older request on ties."""
     limit = ready[banks[bank, _CLASS], banks[bank, _GROUP]]
@@ -179,7 +179,7 @@ def _prefer(banks, ready, earliest, best_cycle, best, bank):
     return best_cycle, best
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _select(s, banks, ready, earliest, with_banks):
     """The proposal that is ready first, not before `earliest`; ties go to the rank, then to the oldest request.
 
@@ -196,7 +196,7 @@ def _select(s, banks, ready, earliest, with_banks):
     return best_cycle, best
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _accept(policy, requests, s, banks, flights, now, known_at):
     """Store the request that waits at the controller and schedule its successor."""
     request = s[_NEXT_REQUEST]
@@ -206,7 +206,7 @@ def _accept(policy, requests, s, banks, flights, now, known_at):
     schedule_arrival(policy, requests, s, flights)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _log(s, log, command, bank, request, now):
     """Record the command if there is room."""
     place = s[_NUM_LOGGED]
@@ -218,7 +218,7 @@ def _log(s, log, command, bank, request, now):
         s[_NUM_LOGGED] = place + 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
     """Issue the selected command at `now`; a column command may at once admit a request that was waiting for space."""
     s[_LAST_COMMAND] = now
@@ -246,7 +246,7 @@ def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
                 _accept(policy, requests, s, banks, flights, now, now + policy.request_delay)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def advance(timing, policy, requests, state, until, num_responses):
     """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
 
