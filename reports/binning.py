@@ -23,7 +23,8 @@ def spread(
 ) -> NDArray[np.float64]:
     """float64[len(edges) - 1]: each amount spread evenly over its interval, summed per bin.
 
-    An interval of no length falls whole into the bin that begins at or before it. What lies outside the edges is left out.
+    An interval of no length falls whole into the bin that begins at or before it. What lies outside the edges is
+    left out.
     """
     lengths = (ends_ps - starts_ps).astype(np.float64)
     long = lengths > 0
@@ -43,17 +44,22 @@ def spread(
     return np.maximum(per_bin, 0.0)
 
 
+def wide_edges(table: pd.DataFrame, num_bins: int = MAX_BINS) -> NDArray[np.int64]:
+    """int64[<= num_bins + 1]: edges over all rows of a binned table; each wide bin holds the same number of its bins."""
+    starts = np.unique(table["bin_start_ps"].to_numpy())
+    end = int((table["bin_start_ps"] + table["bin_ps"]).max())
+    return np.append(starts[:: -(-len(starts) // num_bins)], max(end, int(starts[-1]) + 1)).astype(np.int64)
+
+
 def rebin(table: pd.DataFrame, keys: list[str], sums: list[str], num_bins: int = MAX_BINS) -> pd.DataFrame:
     """Binned rows merged into at most `num_bins` wider bins, per combination of keys.
 
     Columns `bin_start_ps` and `bin_ps` in and out; `bin_ps` of a wide bin is the time that its rows cover, so that
     sum / bin_ps stays a true mean. Rows are ordered by keys and time.
     """
-    start = int(table["bin_start_ps"].min())
-    end = int((table["bin_start_ps"] + table["bin_ps"]).max())
-    edges = bin_edges(start, end, num_bins)
-    width = int(edges[1] - edges[0])
-    wide = table.assign(bin_start_ps=start + (table["bin_start_ps"] - start) // width * width)
+    edges = wide_edges(table, num_bins)
+    inside = np.searchsorted(edges, table["bin_start_ps"].to_numpy(), side="right") - 1
+    wide = table.assign(bin_start_ps=edges[inside])
     return wide.groupby([*keys, "bin_start_ps"], sort=True, as_index=False)[["bin_ps", *sums]].sum()
 
 

@@ -1,7 +1,8 @@
 """Reads a result folder: manifest, metrics, resolved scenario, and tables by name.
 
-A folder is input like any other. It may come from elsewhere, be damaged or be hostile: sizes are bounded, every column is
-cast to the kind that `tables` declares, nothing in it is executed, and what is wrong is raised as InputError.
+A folder is input like any other. It may come from elsewhere, be damaged or be hostile: sizes are bounded, every
+column is cast to the kind that `tables` declares, nothing in it is executed, and what is wrong is raised as
+InputError.
 """
 
 import json
@@ -119,7 +120,7 @@ class RunFolder:
         if kind in (pa.int64(), pa.float64()) and not numeric and not pa.types.is_null(column.type):
             raise self._fault(table, f"must be a number, not {column.type}", name)
         try:
-            return column.cast(kind)
+            return column.cast(kind, safe=kind != pa.float64())
         except pa.ArrowException as error:
             raise self._fault(table, f"must be {kind}, not {column.type}: {error}", name) from error
 

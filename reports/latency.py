@@ -1,8 +1,9 @@
 """Latencies of served requests and their quantiles, as every figure and table of this package defines them.
 
-TTFT = first token - arrival. TPOT = (last token - first token) / (output tokens - 1), for requests of two or more tokens.
-E2E = last token - arrival. A quantile q is the smallest observed value that at least the share q of the values does not exceed
-(the inverse of the empirical distribution), so that it is always a latency that some request had.
+TTFT = first token - arrival. TPOT = (last token - first token) / (output tokens - 1), for requests of two or more
+tokens. E2E = last token - arrival. A quantile q is the smallest observed value that at least the share q of the
+values does not exceed (the inverse of the empirical distribution), so that it is always a latency that some request
+had.
 """
 
 from typing import Final
@@ -38,7 +39,8 @@ def quantile(ordered: NDArray[np.float64], share: float) -> float:
 
 
 def cdf_points(ordered: NDArray[np.float64], num_points: int = 400) -> pd.DataFrame:
-    """Columns `share`, `value_ps`: the whole distribution, or `num_points` quantiles of it together with p50, p90 and p99."""
+    """Columns `share`, `value_ps`: the whole distribution, or `num_points` quantiles of it together with p50, p90
+    and p99."""
     if len(ordered) <= num_points:
         shares = np.arange(1, len(ordered) + 1) / len(ordered)
     else:

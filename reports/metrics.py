@@ -9,11 +9,14 @@ _PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 _UNITS: Final = {
     "tokens_per_s": "tokens/s", "requests_per_s": "requests/s", "bytes_per_s": "B/s", "gb_per_s": "GB/s",
     "flops_per_s": "FLOP/s", "usd_per_mtoken": "USD/Mtoken", "j_per_token": "J/token", "pj_per_bit": "pJ/bit",
-    "pj": "pJ", "j": "J", "usd": "USD", "bytes": "B", "tokens": "tokens", "w": "W", "percent": "%", **{unit: unit for unit in _PS},
+    "pj": "pJ", "j": "J", "usd": "USD", "bytes": "B", "tokens": "tokens", "w": "W", "percent": "%",
+    **{unit: unit for unit in _PS},
 }  # fmt: skip
 _ACRONYMS: Final = {
-    "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "hbm": "HBM", "ddr": "DDR", "cxl": "CXL", "nvme": "NVMe", "pcie": "PCIe",
-    "nvlink": "NVLink", "sram": "SRAM", "kv": "KV", "lru": "LRU", "opt": "OPT", "slo": "SLO", "gpu": "GPU", "cpu": "CPU", "mape": "MAPE",
+    "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "hbm": "HBM", "ddr": "DDR", "cxl": "CXL",
+    "nvme": "NVMe", "pcie": "PCIe",
+    "nvlink": "NVLink", "sram": "SRAM", "kv": "KV", "lru": "LRU", "opt": "OPT", "slo": "SLO", "gpu": "GPU",
+    "cpu": "CPU", "mape": "MAPE",
 }  # fmt: skip
 _HIGHER: Final = (
     "per_s",
@@ -74,11 +77,9 @@ def format_metric(key: str, value: object) -> str:
     """The value as a reader wants it: "112.4 ms", "80 GiB", "0.4312"."""
     if value is None:
         return "none"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300 or value != value:
         return str(value)
     unit = quantity(key).unit
-    if value != value or value in (float("inf"), float("-inf")):
-        return str(value)
     if unit in _PS:
         return format_ps(value * _PS[unit]) if value else f"0 {unit}"
     if unit == "B":

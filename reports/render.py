@@ -1,10 +1,12 @@
-"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the same bytes."""
+"""Draws figures of a result folder and saves each as PNG, PDF and the CSV of its data. The same data gives the
+same bytes."""
 
 import io
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, FigureKind, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
+from tiergarten.sim.errors import InputError, Problem
 
 FOLDER: Final = "figures"
 _METADATA: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -59,7 +62,24 @@ def draw(folder: RunFolder, name: str, **options: Any) -> Drawn | Skipped:
     except NothingToDrawError as nothing:
         return Skipped(name, kind.title, str(nothing))
     with style.context():
-        return Drawn(name, kind.title, kind.caption(data), data, kind.draw(data))
+        return Drawn(name, kind.title, kind.caption(data), data, settled(kind.draw(data)))
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure with its layout computed once, not again for each format."""
+    FigureCanvasAgg(figure)
+    with _unknown_glyphs_allowed():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+@contextmanager
+def _unknown_glyphs_allowed() -> Iterator[None]:
+    """A name in a script that the font lacks is drawn as boxes; the page beside it has it as text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        yield
 
 
 def draw_all(
@@ -71,8 +91,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency_cdf", "breakdown", "request_phases", "timeline", "gantt", "occupancy", "hit_rate", "sankey", "traffic_matrix",
-    "pareto", "heat_map", "tornado", "bandwidth_latency", "roofline", "parity", "learning_curve",
+    "latency-cdf", "breakdown", "request-phases", "timeline", "occupancy", "hit-rate", "gantt", "sankey", "traffic-matrix",
+    "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
 )  # fmt: skip
 
 
@@ -81,56 +101,59 @@ def report_order(name: str) -> tuple[int, str]:
     return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
-def make_figures(folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None) -> list[Path]:
-    """Save figures of a result folder in its `figures/`, with `index.json` that lists captions and what was skipped and why.
+def make_figures(
+    folder: str | Path, names: Iterable[str] | None = None, options: Options | None = None
+) -> dict[str, Path]:
+    """Save figures of a result folder in its `figures/`.
 
     Args:
         folder: a result folder.
-        names: which figures; all by default.
+        names: which figures; by default all that the folder has the tables for.
         options: per figure name the fields of its class, as in {"pareto": {"x": "cost_usd"}}.
 
     Returns:
-        The files written. Raises InputError for a folder that cannot be read, UnknownNameError for an unknown figure.
+        The PNG of each figure drawn; PDF and CSV lie beside it. Raises InputError for a folder that cannot be read or a
+        named figure that it has no data for, UnknownNameError for an unknown figure.
     """
     run = RunFolder.open(folder)
-    return save_all(run, draw_all(run, names, options))
+    results = draw_all(run, names, options)
+    skipped = [result for result in results if isinstance(result, Skipped)]
+    if names is not None and skipped:
+        raise InputError([Problem(f"cannot draw {s.name}: {s.reason}", file=str(run.path)) for s in skipped])
+    return save_all(run, results)
 
 
-def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> list[Path]:
-    """Save drawn figures and the index in the run's `figures/`."""
+def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> dict[str, Path]:
+    """Save drawn figures in the run's `figures/`; `index.json` there lists captions, and what was skipped and why."""
     target = run.path / FOLDER
     target.mkdir(exist_ok=True)
-    written: list[Path] = []
+    saved: dict[str, Path] = {}
     index: dict[str, Any] = {"figures": {}, "skipped": {}}
     for result in results:
         if isinstance(result, Skipped):
             index["skipped"][result.name] = result.reason
         else:
             index["figures"][result.name] = {"title": result.title, "caption": result.caption}
-            written += save(result, target)
-    written.append(
-        write_bytes(target / "index.json", (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode())
-    )
-    return written
+            saved[result.name] = save(result, target)
+    write_bytes(target / "index.json", (json.dumps(index, indent=1, ensure_ascii=False) + "\n").encode())
+    return saved
 
 
-def save(drawn: Drawn, target: Path) -> list[Path]:
-    """Write NAME.png, NAME.pdf and NAME.csv."""
+def save(drawn: Drawn, target: Path) -> Path:
+    """Write NAME.png, NAME.pdf and NAME.csv; the path of the first."""
     contents = {
         "png": encode(drawn.figure, "png"),
         "pdf": encode(drawn.figure, "pdf"),
         "csv": drawn.data.to_csv(index=False, lineterminator="\n").encode(),
     }
-    return [write_bytes(target / f"{drawn.name}.{suffix}", content) for suffix, content in contents.items()]
+    written = [write_bytes(target / f"{drawn.name}.{suffix}", content) for suffix, content in contents.items()]
+    return written[0]
 
 
 def encode(figure: Figure, suffix: str) -> bytes:
     """The figure as png, pdf or svg. Equal figures give equal bytes."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    with style.context(), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes; the page beside it has it as text
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+    with style.context(), _unknown_glyphs_allowed():
         figure.savefig(buffer, format=suffix, dpi=style.DPI, metadata=dict(_METADATA[suffix]))
     return buffer.getvalue()
 

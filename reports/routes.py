@@ -10,8 +10,10 @@ Hops = Callable[[str, str, str], list[tuple[str, str]]]
 def link_hops(links: pd.DataFrame) -> Hops:
     """A function (source, destination, route) -> [(link, direction), ...] over the links of a `links` table.
 
-    The route is walked from the source: each link is entered at the end reached so far. Where the table does not tell the
-    direction (a link that is listed once for both ways, or ends with other names), every listed direction of the link counts.
+    The route is walked from the source: each link is entered at the end reached so far. Where the table does not
+    tell the
+    direction (a link that is listed once for both ways, or ends with other names), every listed direction of the
+    link counts.
     """
     directions: dict[str, list[str]] = {}
     for link, direction in links[["link", "direction"]].drop_duplicates().itertuples(index=False):

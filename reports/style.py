@@ -1,7 +1,8 @@
 """The look of every figure: widths, 8 pt type, a colour-blind palette with hatches, axes that carry units.
 
-Colours are Okabe and Ito's ("Color Universal Design", 2008, jfly.uni-koeln.de/color). Simulated values are solid, measured
-ones hollow. Text is never read as mathematics, so that a `$` in a name stays a `$`. Nothing here touches pyplot's global state.
+Colours are Okabe and Ito's ("Color Universal Design", 2008, jfly.uni-koeln.de/color). Simulated values are solid,
+measured ones hollow. Text is never read as mathematics, so that a `$` in a name stays a `$`. Nothing here touches
+pyplot's global state.
 """
 
 import math
@@ -35,20 +36,22 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, VERMILLION = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00",
 )  # fmt: skip
 PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
-HATCHES: Final = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")
+HATCHES: Final = ("", "///", "...", "\\\\\\", "xx", "---", "++")
 DASHES: Final = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 
 RC: Final[Mapping[str, Any]] = {
     "font.family": "DejaVu Sans", "font.size": FONT_PT, "axes.titlesize": FONT_PT, "axes.labelsize": FONT_PT,
-    "xtick.labelsize": FONT_PT - 1, "ytick.labelsize": FONT_PT - 1, "legend.fontsize": FONT_PT - 1, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "text.parse_math": False, "axes.formatter.use_mathtext": False, "axes.unicode_minus": True,
+    "xtick.labelsize": FONT_PT - 1, "ytick.labelsize": FONT_PT - 1, "legend.fontsize": FONT_PT - 1,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "text.parse_math": False, "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
     "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.edgecolor": INK, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.5,
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5,
-    "lines.linewidth": 1.3, "lines.markersize": 3.5, "hatch.linewidth": 0.6, "patch.linewidth": 0.5,
+    "lines.linewidth": 1.3, "lines.markersize": 3.5, "hatch.linewidth": 0.5, "patch.linewidth": 0.5,
     "legend.frameon": False, "legend.handlelength": 1.8, "legend.columnspacing": 1.2, "legend.handletextpad": 0.5,
     "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "tiergarten", "path.simplify": True,
 }  # fmt: skip
@@ -65,25 +68,35 @@ class Swatch:
 
 
 _FIXED: Final = {
-    "idle": Swatch("#e4e7eb", "", "solid", "o"), "busy": Swatch(BLUE, "", "solid", "o"),
+    "idle": Swatch("#e4e7eb", "", "solid", "o"),
+    "read": Swatch(SKY, "", "solid", "o"),
+    "write": Swatch(YELLOW, "///", "solid", "o"),
+    "demand": Swatch(BLUE, "", "solid", "o"),
+    "eviction": Swatch(ORANGE, "///", "solid", "o"),
+    "prefetch": Swatch(GREEN, "...", "solid", "o"),
+    "writeback": Swatch(PURPLE, "\\\\\\", "solid", "o"), "busy": Swatch(BLUE, "", "solid", "o"),
     "other": Swatch(NEUTRAL, "", "solid", "o"), "optimum": Swatch(INK, "", (0, (4, 2)), "o"),
 }  # fmt: skip
 
 
 def swatches(names: Iterable[str]) -> dict[str, Swatch]:
-    """A swatch per name, in the order given; "idle", "busy" and "other" always look the same."""
+    """A swatch per name, in the order given; causes, "busy", "idle" and "other" look the same in every figure."""
+    names = list(dict.fromkeys(names))
     chosen: dict[str, Swatch] = {}
-    number = 1 if "busy" in (names := list(dict.fromkeys(names))) else 0
+    taken = {_FIXED[name].color for name in names if name in _FIXED}
+    free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
+    number = 0
     for name in names:
         if name in _FIXED:
             chosen[name] = _FIXED[name]
             continue
-        colours, turn = len(PALETTE), number // len(PALETTE)
+        colour, turn = free[number % len(free)], number // len(free)
+        look = PALETTE.index(colour)
         chosen[name] = Swatch(
-            PALETTE[number % colours],
-            HATCHES[(number + turn) % len(HATCHES)],
-            DASHES[number % len(DASHES)],
-            MARKERS[number % len(MARKERS)],
+            colour,
+            HATCHES[(look + turn) % len(HATCHES)],
+            DASHES[(look + turn) % len(DASHES)],
+            MARKERS[(look + turn) % len(MARKERS)],
         )
         number += 1
     return chosen
@@ -182,8 +195,8 @@ def _exponents(low: float, high: float, base: int) -> tuple[int, int]:
 
 
 def plain_number(value: float) -> str:
-    """1e-05, 0.01, 20, 5000, 2e+06: short and without mathematics markup."""
-    if value and not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.3g}".split("e") if "e" in f"{value:.3g}" else (f"{value:.3g}", "")
-        return f"{mantissa}e{int(exponent)}" if exponent else mantissa
-    return f"{value:.4g}"
+    """1e-5, 0.01, 20, 5000, 2e6: short and without mathematics markup."""
+    if value and not 1e-3 <= abs(value) < 99_999.5:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{float(f'{value:.4g}'):g}"

@@ -1,4 +1,5 @@
-"""A sweep's points as numbers and labels: which parameters vary, which metrics there are, which points are dominated."""
+"""A sweep's points as numbers and labels: which parameters vary, which metrics there are, which points are
+dominated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def _plain(value: object) -> str:
 
 
 def sort_values(texts: pd.Series) -> NDArray[np.float64]:
-    """float64[len(texts)]: "96 GiB" as bytes, "2 TB/s" as bytes/s, "5 us" as ps, numbers as they are, else order of appearance."""
+    """float64[len(texts)]: "96 GiB" as bytes, "2 TB/s" as bytes/s, "5 us" as ps, numbers as they are, else order
+    of appearance."""
     for read in (float, *(reader for reader, _ in _READERS)):
         try:
             values = np.array([read(text) for text in texts], np.float64)
@@ -106,7 +108,8 @@ def better(key: str) -> int:
 
 
 def pareto_front(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """bool[P]: the points that no other point betters in one value without being worse in the other. Less is better in both.
+    """bool[P]: the points that no other point betters in one value without being worse in the other. Less is better
+    in both.
 
     Equal points are all on the front. O(P log P).
     """

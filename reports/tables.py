@@ -1,7 +1,7 @@
 """The tables of a result folder: the columns that reports rely on, and of what kind each is.
 
-Times are integer picoseconds from the start of the run, sizes bytes. A table may hold more columns than are named here,
-and a folder fewer tables: each figure says which it needs.
+Times are integer picoseconds from the start of the run, sizes bytes. A table may hold more columns than are named
+here, and a folder fewer tables: each figure says which it needs.
 """
 
 from types import MappingProxyType
@@ -21,11 +21,11 @@ TABLES: Final = MappingProxyType({
     },
     # work done by each tier in each time bin
     "tiers": {
-        "tier": TEXT, "bin_start_ps": INT, "bin_ps": INT, "read_bytes": INT, "write_bytes": INT, "busy_ps": INT,
+        "tier": TEXT, "bin_start_ps": INT, "bin_ps": INT, "read_bytes": INT, "write_bytes": INT,
     },
     # work done by each link in each time bin; direction is "a>b"
     "links": {
-        "link": TEXT, "direction": TEXT, "bin_start_ps": INT, "bin_ps": INT, "bytes": INT, "busy_ps": INT,
+        "link": TEXT, "direction": TEXT, "bin_start_ps": INT, "bin_ps": INT, "bytes": INT,
     },
     # bytes held by each tier for each role, at the ends of time bins
     "occupancy": {"tier": TEXT, "role": TEXT, "time_ps": INT, "bytes": INT, "capacity_bytes": INT},

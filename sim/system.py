@@ -105,6 +105,17 @@ class System:
         """The tier's own device writes `num_bytes` to it."""
         return self._begin(self._access_route(tier, True), num_bytes, Cause.DEMAND, role, owner, address)
 
+    def record_access(self, tier: str, is_write: bool, num_bytes: int, role: Role, started_ps: int) -> None:
+        """Log bytes that the tier's own device has moved from `started_ps` until now, at a time that the caller computed.
+
+        For devices whose roofline covers their own memory: the bytes count, but they queue at no server.
+        """
+        route = self._access_route(tier, is_write)
+        now_ps = self.engine.now_ps
+        self.log.append(
+            (self.next_transfer_id(), route, num_bytes, Cause.DEMAND, role, started_ps, started_ps, now_ps, -1)
+        )
+
     def _begin(self, route: Route, num_bytes: int, cause: Cause, role: Role, owner: int, address: int = -1) -> Transfer:
         if num_bytes <= 0:
             raise TiergartenError(

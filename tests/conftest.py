@@ -1,14 +1,14 @@
-"""Fixtures of all tests."""
+"""Fixtures for every test."""
 
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def shared() -> Path:
-    """The folder of reference data that lies beside the checkout; the test is skipped where it is absent."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
+    """The folder of specifications and reference data that lies beside the checkout; skips where it is absent."""
+    folder = (Path(__file__).parents[1] / ".." / "shared").resolve()
     if not folder.is_dir():
-        pytest.skip("needs the reference data in ../shared beside the checkout")
+        pytest.skip("the shared reference folder is not beside this checkout")
     return folder

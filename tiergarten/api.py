@@ -1,5 +1,6 @@
 """The public API: what the command line does, from Python. `import tiergarten as tg; r = tg.run("kv-tiers"); r.metrics`."""
 
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -11,6 +12,7 @@ import pyarrow as pa
 from tiergarten import sweep as sweeps
 from tiergarten.result import RunResult
 from tiergarten.scenario.load import Scenario, load_scenario, with_values
+from tiergarten.sim.errors import TiergartenError
 from tiergarten.simulate import simulate
 
 
@@ -22,9 +24,9 @@ class Plot:
 
     def names(self) -> list[str]:
         """Names of all figures."""
-        from tiergarten.reports import figures
+        from tiergarten.reports.figures import FIGURES
 
-        return figures.names()
+        return FIGURES.names()
 
     def __getattr__(self, name: str) -> Callable[[], Path]:
         if name.startswith("_"):
@@ -33,7 +35,14 @@ class Plot:
         def draw() -> Path:
             from tiergarten.reports import make_figures
 
-            return Path(make_figures(self._result.saved_folder(), [name.replace("_", "-")])[name.replace("_", "-")])
+            written = make_figures(self._result.saved_folder(), [name])
+            pictures = [path for path in written if path.suffix == ".png"]
+            if not pictures:
+                skipped = json.loads(
+                    next(path for path in written if path.name == "index.json").read_text(encoding="utf-8")
+                )
+                raise TiergartenError(f"nothing to draw for {name!r}: {skipped}")
+            return Path(pictures[0])
 
         return draw
 

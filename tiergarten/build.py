@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tiergarten.driver import Machine
+from tiergarten.scenario.fitted import read_fitted
 from tiergarten.scenario.load import Scenario, component_params
 from tiergarten.scenario.schema import LinkConfig, TierConfig
 from tiergarten.sim.engine import Engine
@@ -37,16 +38,21 @@ def build_tier(engine: Engine, name: str, config: TierConfig, base: Path, seed: 
 
 
 def tier_spec(name: str, config: TierConfig) -> TierSpec:
-    """`count` units side by side as one tier."""
+    """`count` units side by side as one tier; a calibration stands for latency and bandwidth of one unit."""
     read = config.read_bandwidth or config.bandwidth or 0.0
     write = config.write_bandwidth or config.bandwidth or 0.0
+    latency_ps = config.latency
+    if config.calibration is not None:
+        fitted = read_fitted(config.calibration)
+        read = write = fitted.bandwidth
+        latency_ps = fitted.per_copy
     return TierSpec(
         name=name,
         kind=config.kind,
         capacity_bytes=config.capacity * config.count,
         read_bytes_per_s=read * config.count,
         write_bytes_per_s=write * config.count,
-        latency_ps=config.latency,
+        latency_ps=latency_ps,
         full_duplex=config.duplex == "full",
         energy_pj_per_bit=config.energy,
         cost_usd_per_gb=config.cost_per_gb,
@@ -54,13 +60,18 @@ def tier_spec(name: str, config: TierConfig) -> TierSpec:
 
 
 def link_spec(name: str, config: LinkConfig) -> LinkSpec:
-    """`count` links side by side as one."""
+    """`count` links side by side as one; a calibration stands for bandwidth and set-up time of one link, both ways."""
     forward = config.bandwidth or 0.0
     backward = config.backward_bandwidth or forward
+    per_copy_ps = config.per_copy
+    if config.calibration is not None:
+        fitted = read_fitted(config.calibration)
+        forward = backward = fitted.bandwidth
+        per_copy_ps = fitted.per_copy
     return LinkSpec(
         name=name,
         ends=config.between,
-        duration_ps=(_copy(forward * config.count, config.per_copy), _copy(backward * config.count, config.per_copy)),
+        duration_ps=(_copy(forward * config.count, per_copy_ps), _copy(backward * config.count, per_copy_ps)),
         latency_ps=config.latency,
         full_duplex=config.duplex == "full",
         sharing=config.sharing,

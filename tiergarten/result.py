@@ -219,18 +219,42 @@ def spread(starts_ps: Int, ends_ps: Int, amounts: Int, edges_ps: Int) -> Int:
     return np.diff(np.maximum.accumulate(np.minimum(cumulative, cumulative[-1])))
 
 
+def merged(starts_ps: Int, ends_ps: Int) -> tuple[Int, Int]:
+    """The union of intervals as disjoint ones, in order: when at least one transfer was under way."""
+    order = np.argsort(starts_ps, kind="stable")
+    starts, reach = starts_ps[order], np.maximum.accumulate(ends_ps[order]) if len(ends_ps) else ends_ps
+    opens = np.concatenate(([True], starts[1:] > reach[:-1])) if len(starts) else np.zeros(0, bool)
+    closes = np.concatenate((opens[1:], [True])) if len(starts) else opens
+    return starts[opens], reach[closes]
+
+
 def _edges(elapsed_ps: int, bins: int) -> Int:
     return np.linspace(0, elapsed_ps, bins + 1).astype(np.int64)
+
+
+def _busy_ps(c: _Columns, mine: NDArray[np.bool_], edges: Int) -> Int:
+    """Per bin the time in which at least one of the transfers was under way."""
+    starts, ends = merged(c.started_ps[mine], c.finished_ps[mine])
+    return np.minimum(spread(starts, ends, ends - starts, edges), np.diff(edges))
+
+
+def _touching(c: _Columns, touches: list[bool]) -> NDArray[np.bool_]:
+    """bool[N]: transfers on a route for which `touches` (one entry per route) is true."""
+    return np.isin(c.routes, np.flatnonzero(touches))
 
 
 def _tiers_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> pa.Table:
     edges = _edges(elapsed_ps, bins)
     names = list(machine.system.tiers)
-    columns: dict[str, list[Int]] = {"read_bytes": [], "write_bytes": []}
+    columns: dict[str, list[Int]] = {"read_bytes": [], "write_bytes": [], "busy_ps": []}
     for name in names:
-        for column, end in (("read_bytes", "source"), ("write_bytes", "destination")):
-            mine = np.isin(c.routes, [i for i, route in enumerate(c.route_list) if getattr(route, end) == name])
-            columns[column].append(spread(c.started_ps[mine], c.finished_ps[mine], c.num_bytes[mine], edges))
+        read = _touching(c, [route.source == name for route in c.route_list])
+        written = _touching(c, [route.destination == name for route in c.route_list])
+        columns["read_bytes"].append(spread(c.started_ps[read], c.finished_ps[read], c.num_bytes[read], edges))
+        columns["write_bytes"].append(
+            spread(c.started_ps[written], c.finished_ps[written], c.num_bytes[written], edges)
+        )
+        columns["busy_ps"].append(_busy_ps(c, read | written, edges))
     return pa.table(
         {
             "tier": _dictionary(np.repeat(np.arange(len(names)), bins), names),
@@ -243,24 +267,26 @@ def _tiers_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> p
 
 def _links_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> pa.Table:
     edges = _edges(elapsed_ps, bins)
-    lanes = [(link.name, direction) for link in machine.system.links.values() for direction in link.directions()]
-    values = []
-    for link_name, direction in lanes:
-        link = machine.system.links[link_name]
-        server = link.directions()[direction]
-        mine = np.isin(
-            c.routes, [i for i, route in enumerate(c.route_list) if any(hop[0] is server for hop in route.hops)]
-        )
-        values.append(spread(c.started_ps[mine], c.finished_ps[mine], c.num_bytes[mine], edges))
+    lanes = [
+        (link.name, direction, server)
+        for link in machine.system.links.values()
+        for direction, server in link.directions().items()
+    ]
+    moved, busy = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for _, _, server in lanes:
+        mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
+        moved.append(spread(c.started_ps[mine], c.finished_ps[mine], c.num_bytes[mine], edges))
+        busy.append(_busy_ps(c, mine, edges))
     return pa.table(
         {
-            "link": pa.array([link for link, _ in lanes for _ in range(bins)], pa.string()).dictionary_encode(),
+            "link": pa.array([link for link, _, _ in lanes for _ in range(bins)], pa.string()).dictionary_encode(),
             "direction": pa.array(
-                [direction for _, direction in lanes for _ in range(bins)], pa.string()
+                [direction for _, direction, _ in lanes for _ in range(bins)], pa.string()
             ).dictionary_encode(),
             "bin_start_ps": np.tile(edges[:-1], len(lanes)),
             "bin_ps": np.tile(np.diff(edges), len(lanes)),
-            "bytes": np.concatenate(values) if values else np.zeros(0, np.int64),
+            "bytes": np.concatenate(moved),
+            "busy_ps": np.concatenate(busy),
         }
     )
 
@@ -313,7 +339,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
     for name, tier in machine.system.tiers.items():
         totals = {}
         for verb, end in (("read", "source"), ("written", "destination")):
-            mine = np.isin(c.routes, [i for i, route in enumerate(c.route_list) if getattr(route, end) == name])
+            mine = _touching(c, [getattr(route, end) == name for route in c.route_list])
             totals[verb] = int(c.num_bytes[mine].sum())
             metrics[f"tier_{name}_{verb}_bytes"] = totals[verb]
         peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
@@ -326,9 +352,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
     for name, link in machine.system.links.items():
         total = 0
         for direction, server in link.directions().items():
-            mine = np.isin(
-                c.routes, [i for i, route in enumerate(c.route_list) if any(hop[0] is server for hop in route.hops)]
-            )
+            mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
             moved = int(c.num_bytes[mine].sum())
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tiergarten.build import build
 from tiergarten.result import RunResult, collect
+from tiergarten.scenario.fitted import provenance
 from tiergarten.scenario.load import Scenario
 
 PACKAGES = ("numpy", "numba", "simpy", "pandas", "pyarrow", "pydantic")
@@ -68,17 +69,10 @@ def _manifest(scenario: Scenario, trace_hash: str) -> dict[str, object]:
         "tiergarten": package_version("tiergarten"),
         "packages": {name: package_version(name) for name in PACKAGES},
         "tiers": {
-            name: {
-                "kind": tier.kind,
-                "fidelity": tier.model.name,
-                "calibration": tier.calibration.name if tier.calibration else None,
-            }
+            name: {"kind": tier.kind, "fidelity": tier.model.name, "calibration": provenance(tier.calibration)}
             for name, tier in schema.tiers.items()
         },
-        "links": {
-            name: {"calibration": link.calibration.name if link.calibration else None}
-            for name, link in schema.links.items()
-        },
+        "links": {name: {"calibration": provenance(link.calibration)} for name, link in schema.links.items()},
     }
 
 

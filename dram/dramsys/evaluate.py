@@ -134,9 +134,7 @@ def evaluate(design: ControllerDesign, trace: AddressTrace, part: Part, semantic
     return summarise(design, trace, part, semantics, state)
 
 
-def summarise(
-    design: ControllerDesign, trace: AddressTrace, part: Part, semantics: Semantics, state: State
-) -> Metrics:
+def summarise(design: ControllerDesign, trace: AddressTrace, part: Part, semantics: Semantics, state: State) -> Metrics:
     """Metrics of a finished run."""
     tCK_ps = part.timing.tCK_ps
     counts = {command.name: int(state.scalars[COUNTS + command]) for command in Command}

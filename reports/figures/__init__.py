@@ -37,3 +37,8 @@ class FigureKind(Protocol):
 
 
 FIGURES: Registry[type[FigureKind]] = Registry("figure", "tiergarten.reports.figures")
+
+
+def names() -> list[str]:
+    """Names of all figures."""
+    return FIGURES.names()

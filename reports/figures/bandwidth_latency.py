@@ -1,4 +1,5 @@
-"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the model."""
+"""Latency under load: used bandwidth against loaded latency, one line per read share, measured points over the
+model."""
 
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ MAX_SHARES = 7
 TABLE = "series/bandwidth_latency"
 
 
-@FIGURES.register("bandwidth_latency")
+@FIGURES.register("bandwidth-latency")
 @dataclass(frozen=True)
 class BandwidthLatency:
     """Loaded latency against used bandwidth per read share; simulated solid, measured hollow, saturation marked."""

@@ -56,15 +56,26 @@ class Breakdown:
                     continue
                 swatch = chosen[state]
                 axes.barh(
-                    row, width / factor, left=left / factor, height=0.72, facecolor=swatch.color, hatch=swatch.hatch,
-                    edgecolor=style.HATCH_INK, linewidth=0,
-                )  # fmt: skip
+                    row,
+                    width / factor,
+                    left=left / factor,
+                    height=0.72,
+                    facecolor=swatch.color,
+                    hatch=swatch.hatch,
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                )
                 if width / elapsed > LABELLED_SHARE:
                     axes.text(
-                        (left + width / 2) / factor, row, f"{100 * width / elapsed:.0f} %", ha="center", va="center",
-                        fontsize=style.FONT_PT - 2, color="#101418",
+                        (left + width / 2) / factor,
+                        row,
+                        f"{100 * width / elapsed:.0f} %",
+                        ha="center",
+                        va="center",
+                        fontsize=style.FONT_PT - 2,
+                        color="#101418",
                         bbox={"facecolor": "#ffffff", "alpha": 0.78, "edgecolor": "none", "pad": 0.9},
-                    )  # fmt: skip
+                    )
                 left += width
         axes.set_yticks(range(len(resources)), [style.label(resource, 26) for resource in resources])
         axes.tick_params(axis="y", length=0)
@@ -79,8 +90,13 @@ class Breakdown:
         elapsed = int(data["elapsed_ps"].max())
         text = f"Time per resource over the {format_ps(elapsed)} of the run, by state."
         uneven = data.loc[data["elapsed_ps"] != elapsed, "resource"].unique()
-        text += " Each bar sums to the elapsed time." if not len(uneven) else (
-            f" {len(uneven)} of the bars do not sum to the elapsed time: {', '.join(style.label(name) for name in uneven[:5])}."
-        )  # fmt: skip
+        text += (
+            " Each bar sums to the elapsed time."
+            if not len(uneven)
+            else (
+                f" {len(uneven)} of the bars do not sum to the elapsed time: "
+                f"{', '.join(style.label(name) for name in uneven[:5])}."
+            )
+        )
         omitted = int(data["resources_omitted"].max())
         return text + (f" The {omitted} least active resources are left out." if omitted else "")

@@ -20,7 +20,7 @@ MAX_SIDE = 40
 WRITTEN_SIDE = 9
 
 
-@FIGURES.register("heat_map")
+@FIGURES.register("heat-map")
 @dataclass(frozen=True)
 class HeatMap:
     """A metric over the two parameters of a sweep that take the most values."""
@@ -45,10 +45,18 @@ class HeatMap:
         x = self.x or free.pop(0)
         y = self.y or free.pop(0)
         metric = points.target(self.metric)
-        data = pd.DataFrame({
-            "x_key": x, "y_key": y, "metric": metric, "x": points.parameters[x], "y": points.parameters[y],
-            "x_order": points.order[x], "y_order": points.order[y], "value": points.metrics[metric],
-        })  # fmt: skip
+        data = pd.DataFrame(
+            {
+                "x_key": x,
+                "y_key": y,
+                "metric": metric,
+                "x": points.parameters[x],
+                "y": points.parameters[y],
+                "x_order": points.order[x],
+                "y_order": points.order[y],
+                "value": points.metrics[metric],
+            }
+        )
         data = data.groupby(["x_key", "y_key", "metric", "x", "y"], sort=False, as_index=False).agg(
             x_order=("x_order", "first"),
             y_order=("y_order", "first"),
@@ -69,8 +77,14 @@ class HeatMap:
         axes = figure.subplots()
         values = grid[np.isfinite(grid)]
         wide = values.min() > 0 and values.max() / values.min() > 10
-        image = axes.imshow(grid, origin="lower", aspect="auto", cmap=COLD_TO_HOT, interpolation="nearest",
-                            norm=LogNorm() if wide else Normalize(values.min(), max(values.max(), values.min() + 1e-12)))  # fmt: skip
+        image = axes.imshow(
+            grid,
+            origin="lower",
+            aspect="auto",
+            cmap=COLD_TO_HOT,
+            interpolation="nearest",
+            norm=LogNorm() if wide else Normalize(values.min(), max(values.max(), values.min() + 1e-12)),
+        )
         metric = data["metric"].iloc[0]
         for row, column in np.ndindex(grid.shape):
             if not np.isfinite(grid[row, column]):
@@ -87,8 +101,15 @@ class HeatMap:
                 )
             elif max(grid.shape) <= WRITTEN_SIDE:
                 dark = image.norm(grid[row, column]) > 0.55
-                axes.text(column, row, style.plain_number(float(f"{grid[row, column]:.3g}")), ha="center", va="center",
-                          fontsize=style.FONT_PT - 1.5, color="#ffffff" if dark else "#101418")  # fmt: skip
+                axes.text(
+                    column,
+                    row,
+                    style.plain_number(float(f"{grid[row, column]:.3g}")),
+                    ha="center",
+                    va="center",
+                    fontsize=style.FONT_PT - 1.5,
+                    color="#ffffff" if dark else "#101418",
+                )
         axes.set_xticks(range(len(xs)), [style.label(x, 14) for x in xs], rotation=30 if len(xs) > 6 else 0)
         axes.set_yticks(range(len(ys)), [style.label(y, 18) for y in ys])
         axes.set_xlabel(style.label(data["x_key"].iloc[0], 50))
@@ -107,7 +128,8 @@ class HeatMap:
         finite = data.dropna(subset=["value"])
         low, high = finite.loc[finite["value"].idxmin()], finite.loc[finite["value"].idxmax()]
         text = (
-            f"{quantity(name).label} from {format_metric(name, float(low['value']))} ({style.label(low['x'])}, {style.label(low['y'])}) to "
+            f"{quantity(name).label} from {format_metric(name, float(low['value']))} ({style.label(low['x'])}, "
+            f"{style.label(low['y'])}) to "
             f"{format_metric(name, float(high['value']))} ({style.label(high['x'])}, {style.label(high['y'])})."
         )
         if int(data["points"].max()) > 1:

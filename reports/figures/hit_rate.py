@@ -14,7 +14,7 @@ CEILING = ("opt", "optimal", "belady", "min")
 MAX_POLICIES = 10
 
 
-@FIGURES.register("hit_rate")
+@FIGURES.register("hit-rate")
 @dataclass(frozen=True)
 class HitRate:
     """Hit rate in tokens against cache capacity, with Belady's optimum as the ceiling."""
@@ -46,8 +46,14 @@ class HitRate:
         span = (data["capacity_bytes"].min() / 1.15, data["capacity_bytes"].max() * 1.15)
         for policy in ceiling:
             rows = data[data["policy"] == policy]
-            axes.plot(rows["capacity_bytes"], rows["hit_rate"], color=style.INK, linestyle=(0, (4, 2)), linewidth=1,
-                      label=f"{style.label(policy)} (ceiling)")  # fmt: skip
+            axes.plot(
+                rows["capacity_bytes"],
+                rows["hit_rate"],
+                color=style.INK,
+                linestyle=(0, (4, 2)),
+                linewidth=1,
+                label=f"{style.label(policy)} (ceiling)",
+            )
             axes.fill_between(rows["capacity_bytes"], rows["hit_rate"], 2, color=style.GRID, alpha=0.5, linewidth=0)
         for policy in others:
             rows, swatch = data[data["policy"] == policy], chosen[policy]

@@ -16,7 +16,7 @@ from tiergarten.reports.latency import COLUMNS, MARKED, METRICS, cdf_points, lat
 LOG_FROM_RATIO = 30.0
 
 
-@FIGURES.register("latency_cdf")
+@FIGURES.register("latency-cdf")
 @dataclass(frozen=True)
 class LatencyCdf:
     """Cumulative distributions of TTFT, TPOT and E2E with p50, p90 and p99 marked."""
@@ -35,8 +35,10 @@ class LatencyCdf:
             f"{name} {count}" for name, count in data.groupby("metric", sort=False)["requests"].first().items()
         )
         return (
-            "Share of requests with at most that latency; p50, p90 and p99 marked (each the latency of a real request). TTFT: "
-            "arrival to first token. TPOT: first to last token over output tokens less one. E2E: arrival to last token. "
+            "Share of requests with at most that latency; p50, p90 and p99 marked (each the latency of a real "
+            "request). TTFT: "
+            "arrival to first token. TPOT: first to last token over output tokens less one. E2E: arrival to last "
+            "token. "
             f"Requests counted: {counts}."
         )
 
@@ -88,9 +90,13 @@ def _mark(axes: Axes, part: pd.DataFrame, factor: float, unit: str, swatch: styl
         if with_text:
             # long values stand left of the point where the curve has left room, short ones right
             axes.annotate(
-                f"p{100 * share:.0f}  {value:.3g} {unit}", (value, share), (5, -3), textcoords="offset points",
-                va="top", fontsize=style.FONT_PT - 1.5,
-            )  # fmt: skip
+                f"p{100 * share:.0f}  {style.plain_number(float(f'{value:.3g}'))} {unit}",
+                (value, share),
+                (5, -3),
+                textcoords="offset points",
+                va="top",
+                fontsize=style.FONT_PT - 1.5,
+            )
 
 
 def _limits(axes: Axes, values: np.ndarray) -> None:

@@ -22,7 +22,7 @@ STUDENT_T = (
 # fmt: on
 
 
-@FIGURES.register("learning_curve")
+@FIGURES.register("learning-curve")
 @dataclass(frozen=True)
 class LearningCurve:
     """Value against training steps: mean and 95 % interval over seeds, with reference lines."""
@@ -41,10 +41,17 @@ class LearningCurve:
         per_seed = table.groupby(["agent", "step", "seed"], sort=True, as_index=False)["value"].mean()
         data = per_seed.groupby(["agent", "step"], sort=True)["value"].agg(["mean", "std", "count"]).reset_index()
         half = [_half_interval(std, count) for std, count in zip(data["std"], data["count"], strict=True)]
-        curves = pd.DataFrame({
-            "kind": "curve", "name": data["agent"], "step": data["step"], "mean": data["mean"],
-            "low": data["mean"] - half, "high": data["mean"] + half, "seeds": data["count"],
-        })  # fmt: skip
+        curves = pd.DataFrame(
+            {
+                "kind": "curve",
+                "name": data["agent"],
+                "step": data["step"],
+                "mean": data["mean"],
+                "low": data["mean"] - half,
+                "high": data["mean"] + half,
+                "seeds": data["count"],
+            }
+        )
         if folder.missing(REFERENCE):
             return curves
         lines = folder.table(REFERENCE, ["name", "value"]).head(MAX_AGENTS)
@@ -67,8 +74,15 @@ class LearningCurve:
         right = max(float(curves["step"].max()), 1.0)
         for _, row in lines.iterrows():
             axes.axhline(row["mean"], color=style.MUTED, linestyle=(0, (4, 2)), linewidth=0.8)
-            axes.annotate(style.label(row["name"], 18), (right, row["mean"]), (0, 2), textcoords="offset points", ha="right",
-                          fontsize=style.FONT_PT - 2, color=style.MUTED)  # fmt: skip
+            axes.annotate(
+                style.label(row["name"], 18),
+                (right, row["mean"]),
+                (0, 2),
+                textcoords="offset points",
+                ha="right",
+                fontsize=style.FONT_PT - 2,
+                color=style.MUTED,
+            )
         axes.set_xlim(0, right)
         axes.set_xlabel("Training steps")
         axes.set_ylabel("Value per episode")
@@ -80,7 +94,7 @@ class LearningCurve:
     def caption(self, data: pd.DataFrame) -> str:
         seeds = data.loc[data["kind"] == "curve"].groupby("name", sort=False)["seeds"].max()
         parts = ", ".join(f"{style.label(name)} {int(count)}" for name, count in seeds.items())
-        return f"Mean over seeds (number of seeds: {parts}) with the 95 % interval of the mean by Student's t; none for one seed."
+        return f"Mean over seeds ({parts}) with the 95 % interval of the mean by Student's t; a single seed has none."
 
 
 def _half_interval(std: float, count: int) -> float:

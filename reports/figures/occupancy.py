@@ -45,15 +45,23 @@ class Occupancy:
             held = rows.pivot_table(index="time_ps", columns="role", values="bytes", aggfunc="sum", sort=False).fillna(
                 0
             )
+            held.loc[min(0, held.index[0])] = held.iloc[0]
+            held = held.sort_index()
             capacity = float(rows["capacity_bytes"].max())
             scale, size = style.byte_unit(max(float(held.sum(axis=1).max()), 1.0))
             floor = np.zeros(len(held))
             for role in held.columns:
                 top = floor + held[role].to_numpy() / scale
                 axes.fill_between(
-                    held.index / factor, floor, top, step="pre", facecolor=chosen[role].color, hatch=chosen[role].hatch,
-                    edgecolor=style.HATCH_INK, linewidth=0,
-                )  # fmt: skip
+                    held.index / factor,
+                    floor,
+                    top,
+                    step="pre",
+                    facecolor=chosen[role].color,
+                    hatch=chosen[role].hatch,
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                )
                 floor = top
             peak = float(floor.max())
             shown = capacity / scale <= 4 * peak
@@ -64,9 +72,7 @@ class Occupancy:
             share = f", at most {100 * peak * scale / capacity:.3g} % of {_size(capacity)}" if capacity > 0 else ""
             axes.set_title(style.label(tier) + share, fontweight="normal")
         grid[-1].set_xlabel(f"Time ({unit})")
-        grid[-1].set_xlim(
-            data["time_ps"].min() / factor, max(data["time_ps"].max(), data["time_ps"].min() + 1) / factor
-        )
+        grid[-1].set_xlim(min(0, data["time_ps"].min()) / factor, max(data["time_ps"].max(), 1) / factor)
         handles = [
             *style.patches(chosen),
             Line2D([], [], color=style.INK, linestyle=(0, (4, 2)), linewidth=0.9, label="capacity"),
@@ -88,7 +94,8 @@ def _size(num_bytes: float) -> str:
 
 
 def _fullest_moments(rows: pd.DataFrame) -> pd.DataFrame:
-    """All samples of one tier, or per bin the sample with the largest total: peaks survive, and the roles shown coexisted."""
+    """All samples of one tier, or per bin the sample with the largest total: peaks survive, and the roles shown
+    coexisted."""
     rows = rows.groupby(["tier", "time_ps", "role"], sort=False, as_index=False).agg(
         {"bytes": "sum", "capacity_bytes": "max"}
     )

@@ -63,12 +63,25 @@ class Pareto:
         )
         axes.step(front["x"], front["y"], where="post", color=style.BLUE, linewidth=0.9)
         axes.plot(front["x"], front["y"], "o", color=style.BLUE, label=f"front ({len(front)})")
-        axes.plot([star["x"]], [star["y"]], "*", color=style.VERMILLION, markersize=11, zorder=5,
-                  label=f"knee: {style.label(star['point'], 80)}")  # fmt: skip
+        axes.plot(
+            [star["x"]],
+            [star["y"]],
+            "*",
+            color=style.VERMILLION,
+            markersize=11,
+            zorder=5,
+            label=f"knee: {style.label(star['point'], 80)}",
+        )
         if len(front) <= LABELLED:
             for _, point in front.iterrows():
-                axes.annotate(style.label(point["point"], 44), (point["x"], point["y"]), (5, 4), textcoords="offset points",
-                              fontsize=style.FONT_PT - 2.5, color=style.MUTED)  # fmt: skip
+                axes.annotate(
+                    style.label(point["point"], 44),
+                    (point["x"], point["y"]),
+                    (5, 4),
+                    textcoords="offset points",
+                    fontsize=style.FONT_PT - 2.5,
+                    color=style.MUTED,
+                )
         for which, name in (("x", data["x_metric"].iloc[0]), ("y", data["y_metric"].iloc[0])):
             values = data[which]
             if (values > 0).all() and values.max() / values.min() > 30:
@@ -83,9 +96,11 @@ class Pareto:
     def caption(self, data: pd.DataFrame) -> str:
         star = data[data["chosen"]].iloc[0]
         return (
-            f"{len(data)} points; {int(data['on_front'].sum())} of them are bettered by none in both metrics. Starred: the point of the front "
+            f"{len(data)} points; {int(data['on_front'].sum())} of them are bettered by none in both metrics. "
+            f"Starred: the point of the front "
             f"nearest to the best of both, each scaled to the front's range: {style.label(star['point'], 120)} "
-            f"({format_metric(star['x_metric'], float(star['x']))}, {format_metric(star['y_metric'], float(star['y']))})."
+            f"({format_metric(star['x_metric'], float(star['x']))}, "
+            f"{format_metric(star['y_metric'], float(star['y']))})."
         )
 
 

@@ -1,4 +1,5 @@
-"""How far a calibrated model is off: predicted against measured, with the ±10 % band and the error on rows it has not seen."""
+"""How far a calibrated model is off: predicted against measured, with the ±10 % band and the error on rows it has
+not seen."""
 
 from dataclasses import dataclass
 
@@ -56,8 +57,16 @@ class Parity:
                 if part.empty:
                     continue
                 drawn = part.iloc[:: -(-len(part) // MAX_POINTS)]
-                axes.plot(drawn["measured"], drawn["predicted"], marker=marker, color=color, fillstyle="none", linestyle="none",
-                          markeredgewidth=0.8, label=f"{text}, MAPE {mape(part):.3g} % (n = {len(part)})")  # fmt: skip
+                axes.plot(
+                    drawn["measured"],
+                    drawn["predicted"],
+                    marker=marker,
+                    color=color,
+                    fillstyle="none",
+                    linestyle="none",
+                    markeredgewidth=0.8,
+                    label=f"{text}, MAPE {mape(part):.3g} % (n = {len(part)})",
+                )
             axes.set_xlim(low, high)
             axes.set_ylim(low, high)
             style.log10_axis(axes, "x")

@@ -15,10 +15,11 @@ GROUPS = ((0.0, 0.5, "fastest half"), (0.5, 0.9, "p50 to p90"), (0.9, 0.99, "p90
 MAX_PHASES = 10
 
 
-@FIGURES.register("request_phases")
+@FIGURES.register("request-phases")
 @dataclass(frozen=True)
 class RequestPhases:
-    """Mean time per phase of the requests between two percentiles of end-to-end latency; bars sum to the mean latency."""
+    """Mean time per phase of the requests between two percentiles of end-to-end latency; bars sum to the mean
+    latency."""
 
     title = "What requests spend their time on"
     needs = ("phases",)
@@ -54,8 +55,16 @@ class RequestPhases:
             left = 0.0
             for phase, swatch in chosen.items():
                 width = float(mean[(group, phase)]) / factor
-                axes.barh(row, width, left=left, height=0.7, facecolor=swatch.color, hatch=swatch.hatch,
-                          edgecolor=style.HATCH_INK, linewidth=0)  # fmt: skip
+                axes.barh(
+                    row,
+                    width,
+                    left=left,
+                    height=0.7,
+                    facecolor=swatch.color,
+                    hatch=swatch.hatch,
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                )
                 left += width
             axes.text(left, row, f"  {left:.3g} {unit}", va="center", fontsize=style.FONT_PT - 1)
         count = data.groupby("group")["requests"].first()
@@ -69,6 +78,7 @@ class RequestPhases:
 
     def caption(self, data: pd.DataFrame) -> str:
         return (
-            "Requests ordered by end-to-end latency and grouped by percentile (number of requests in brackets): mean time "
+            "Requests ordered by end-to-end latency and grouped by percentile (number of requests in brackets): "
+            "mean time "
             "per phase. Each bar sums to the mean end-to-end latency of its group."
         )

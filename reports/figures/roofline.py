@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from tiergarten.reports import style
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
@@ -59,24 +60,35 @@ class Roofline:
             axes.plot([ridge], [roof["flops_per_s"]], marker="v", color=color, markersize=4)
         area = 8 + 130 * ops["time_ps"] / ops["time_ps"].max()
         axes.scatter(
-            ops["flops_per_byte"], ops["flops_per_s"], s=area, facecolor=[chosen[tier].color for tier in ops["tier"]],
-            edgecolor=style.INK, linewidth=0.5, alpha=0.75, zorder=3,
-        )  # fmt: skip
+            ops["flops_per_byte"],
+            ops["flops_per_s"],
+            s=area,
+            facecolor=[chosen[tier].color for tier in ops["tier"]],
+            edgecolor=style.INK,
+            linewidth=0.5,
+            alpha=0.75,
+            zorder=3,
+        )
         axes.set_xlim(low, high)
         bottom = min(ops["flops_per_s"].min(), (roofs["bytes_per_s"] * low).min()) / 2
         axes.set_ylim(bottom, roofs["flops_per_s"].max() * 3)
-        for _, op in ops.head(LABELLED_OPS).iterrows():
-            axes.annotate(style.label(op["name"], 22), (op["flops_per_byte"], op["flops_per_s"]), (6, -7),
-                          textcoords="offset points", fontsize=style.FONT_PT - 2)  # fmt: skip
+        for _, op in _apart(ops).iterrows():
+            axes.annotate(
+                style.label(op["name"], 22),
+                (op["flops_per_byte"], op["flops_per_s"]),
+                (6, -9),
+                textcoords="offset points",
+                fontsize=style.FONT_PT - 2,
+            )
         style.log10_axis(axes, "x")
         style.log10_axis(axes, "y")
         axes.set_xlabel("Operational intensity (FLOP/byte)")
-        axes.set_ylabel("Attained rate (FLOP/s)")
+        scale, unit = style.rate_unit(float(roofs["flops_per_s"].max()), "FLOP/s")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.plain_number(value / scale)))
+        axes.set_ylabel(f"Attained rate ({unit})")
         lines = [
-            Line2D([], [], color=chosen[roof["tier"]].color,
-                   label=f"{style.label(roof['device'], 16)} {style.label(roof['tier'], 16)}, {format_bytes_per_s(roof['bytes_per_s'])}")
-            for _, roof in roofs.iterrows()
-        ]  # fmt: skip
+            Line2D([], [], color=chosen[roof["tier"]].color, label=_roof_name(roof)) for _, roof in roofs.iterrows()
+        ]
         style.legend_above(figure, lines, 4)
         return figure
 
@@ -86,3 +98,20 @@ class Roofline:
             "One roof per tier with its ridge point (triangle); one dot per kernel, its area proportional to its time."
         )
         return text + (f" The {omitted} shortest kernels are left out." if omitted else "")
+
+
+def _apart(ops: pd.DataFrame) -> pd.DataFrame:
+    """The longest kernels whose names find room: none within three quarters of a decade right and a third up or
+    down."""
+    kept: list[int] = []
+    places = np.log10(ops[["flops_per_byte", "flops_per_s"]].to_numpy(float))
+    for row in range(len(ops)):
+        gaps = np.abs(places[kept] - places[row]) if kept else np.empty((0, 2))
+        if len(kept) < LABELLED_OPS and not ((gaps[:, 0] < 0.75) & (gaps[:, 1] < 0.33)).any():
+            kept.append(row)
+    return ops.iloc[kept]
+
+
+def _roof_name(roof: pd.Series) -> str:
+    rate = format_bytes_per_s(roof["bytes_per_s"])
+    return f"{style.label(roof['device'], 16)} {style.label(roof['tier'], 16)}, {rate}"

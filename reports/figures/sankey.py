@@ -53,8 +53,10 @@ class Sankey:
         top = data.loc[data["bytes"].idxmax()]
         share = 100 * top["bytes"] / data["bytes"].sum()
         return (
-            f"Bytes from tier (left) to tier (right) over the whole run, {format_bytes(data['bytes'].sum())} in all. The largest flow, "
-            f"{style.label(top['source'])} to {style.label(top['destination'])} for {style.label(top['cause'])}, is {share:.3g} %."
+            f"Bytes from tier (left) to tier (right) over the whole run, {format_bytes(data['bytes'].sum())} in "
+            f"all. The largest flow, "
+            f"{style.label(top['source'])} to {style.label(top['destination'])} for {style.label(top['cause'])}, "
+            f"is {share:.3g} %."
         )
 
 
@@ -68,8 +70,14 @@ def _stack(axes: Axes, totals: pd.Series, total: float, x: float) -> dict[str, f
             Rectangle((x - BAR if x == 0 else x, top - height), BAR, height, facecolor=style.INK, linewidth=0)
         )
         side = {"ha": "right", "x": x - BAR - 0.012} if x == 0 else {"ha": "left", "x": x + BAR + 0.012}
-        axes.text(side["x"], top - height / 2, f"{style.label(name, 16)}\n{format_bytes(amount)}", ha=side["ha"], va="center",
-                  fontsize=style.FONT_PT - 1)  # fmt: skip
+        axes.text(
+            side["x"],
+            top - height / 2,
+            f"{style.label(name, 16)}\n{format_bytes(amount)}",
+            ha=side["ha"],
+            va="center",
+            fontsize=style.FONT_PT - 1,
+        )
         tops[str(name)] = top
         top -= height + GAP
     return tops
@@ -77,10 +85,19 @@ def _stack(axes: Axes, totals: pd.Series, total: float, x: float) -> dict[str, f
 
 def _band(axes: Axes, start: float, end: float, width: float, swatch: style.Swatch) -> None:
     outline = Outline(
-        [(0, start), (0.5, start), (0.5, end), (1, end), (1, end - width), (0.5, end - width), (0.5, start - width), (0, start - width),
-         (0, start)],
+        [
+            (0, start),
+            (0.5, start),
+            (0.5, end),
+            (1, end),
+            (1, end - width),
+            (0.5, end - width),
+            (0.5, start - width),
+            (0, start - width),
+            (0, start),
+        ],
         [Outline.MOVETO, *[Outline.CURVE4] * 3, Outline.LINETO, *[Outline.CURVE4] * 3, Outline.CLOSEPOLY],
-    )  # fmt: skip
+    )
     axes.add_patch(
         PathPatch(
             outline, facecolor=swatch.color, hatch=swatch.hatch, edgecolor=style.HATCH_INK, linewidth=0, alpha=0.75

@@ -46,11 +46,24 @@ class Tornado:
         for row, knob in enumerate(knobs):
             for _, bar in data[data["knob"] == knob].iterrows():
                 up = bar["change"] > 0
-                axes.barh(row, 100 * bar["effect"], height=0.66, facecolor=style.BLUE if up else style.ORANGE,
-                          hatch="" if up else "////", edgecolor=style.HATCH_INK, linewidth=0)  # fmt: skip
-                axes.annotate(f"{100 * bar['effect']:+.1f} %", (100 * bar["effect"], row), (3 if bar["effect"] >= 0 else -3, 0),
-                              textcoords="offset points", va="center", ha="left" if bar["effect"] >= 0 else "right",
-                              fontsize=style.FONT_PT - 2)  # fmt: skip
+                axes.barh(
+                    row,
+                    100 * bar["effect"],
+                    height=0.66,
+                    facecolor=style.BLUE if up else style.ORANGE,
+                    hatch="" if up else "////",
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                )
+                axes.annotate(
+                    f"{100 * bar['effect']:+.1f} %".replace("-", "−"),
+                    (100 * bar["effect"], row),
+                    (3 if bar["effect"] >= 0 else -3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    ha="left" if bar["effect"] >= 0 else "right",
+                    fontsize=style.FONT_PT - 2,
+                )
         axes.axvline(0, color=style.INK, linewidth=0.7)
         axes.set_yticks(range(len(knobs)), [style.label(knob, 40) for knob in knobs])
         axes.tick_params(axis="y", length=0)
@@ -60,16 +73,27 @@ class Tornado:
         base = format_metric(metric, float(data["base_value"].iloc[0]))
         axes.set_xlabel(f"Change of {style.label(quantity(metric).label)} (%), from {base}")
         changes = sorted(data["change"].unique())
-        style.legend_above(figure, [
-            axes.barh(0, 0, facecolor=style.BLUE if change > 0 else style.ORANGE, hatch="" if change > 0 else "////",
-                      edgecolor=style.HATCH_INK, linewidth=0, label=f"knob {100 * change:+.0f} %")
-            for change in ([changes[0], changes[-1]] if len(changes) > 1 else changes)
-        ])  # fmt: skip
+        style.legend_above(
+            figure,
+            [
+                axes.barh(
+                    0,
+                    0,
+                    facecolor=style.BLUE if change > 0 else style.ORANGE,
+                    hatch="" if change > 0 else "////",
+                    edgecolor=style.HATCH_INK,
+                    linewidth=0,
+                    label=f"knob {100 * change:+.0f} %".replace("-", "−"),
+                )
+                for change in ([changes[0], changes[-1]] if len(changes) > 1 else changes)
+            ],
+        )
         return figure
 
     def caption(self, data: pd.DataFrame) -> str:
         top = data.iloc[0]
         return (
-            f"Change of {style.label(quantity(top['metric']).label)} when one knob at a time is turned down or up and all others "
+            f"Change of {style.label(quantity(top['metric']).label)} when one knob at a time is turned down or up "
+            f"and all others "
             f"stay. {style.label(top['knob'], 60)} moves it most."
         )

@@ -16,7 +16,7 @@ from tiergarten.sim.units import format_bytes
 COLD_TO_HOT = LinearSegmentedColormap.from_list("tiergarten", ["#eef3f8", style.SKY, style.BLUE, "#08304f"])
 
 
-@FIGURES.register("traffic_matrix")
+@FIGURES.register("traffic-matrix")
 @dataclass(frozen=True)
 class TrafficMatrix:
     """Bytes moved from each source to each destination over the whole run."""
@@ -44,8 +44,15 @@ class TrafficMatrix:
         axes.imshow(np.where(matrix > 0, matrix, np.nan), cmap=COLD_TO_HOT, norm=norm, aspect="auto")
         for row, column in np.argwhere(matrix > 0):
             dark = norm is not None and norm(matrix[row, column]) > 0.55
-            axes.text(column, row, format_bytes(matrix[row, column]), ha="center", va="center",
-                      color="#ffffff" if dark else "#101418", fontsize=style.FONT_PT - 1)  # fmt: skip
+            axes.text(
+                column,
+                row,
+                format_bytes(matrix[row, column]),
+                ha="center",
+                va="center",
+                color="#ffffff" if dark else "#101418",
+                fontsize=style.FONT_PT - 1,
+            )
         labels = [style.label(name, 14) for name in names]
         axes.set_xticks(range(len(names)), labels, rotation=30 if len(names) > 4 else 0)
         axes.set_yticks(range(len(names)), labels)
@@ -56,4 +63,5 @@ class TrafficMatrix:
         return figure
 
     def caption(self, data: pd.DataFrame) -> str:
-        return f"Bytes moved over the whole run, {format_bytes(data['bytes'].sum())} in {data['transfers'].sum():,} transfers."
+        moved, transfers = format_bytes(data["bytes"].sum()), data["transfers"].sum()
+        return f"Bytes moved over the whole run, {moved} in {transfers:,} transfers."

@@ -161,32 +161,34 @@ def sweep(
 def compare(
     first: Annotated[Path, typer.Argument(help="A result folder.")],
     second: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write a page, a figure and a table to this folder.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Two runs side by side: every metric, and how much the second differs.
 
     Example:  tiergarten compare runs/kv-tiers-1a2b3c4d runs/kv-tiers-5e6f7a8b
     """
-    from tiergarten.reports.compare import compare_metrics
+    from tiergarten.reports import compare_runs, write_comparison
 
-    rows = compare_metrics(first, second)
+    rows = compare_runs(first, second).metrics.to_dict("records")
+    page = write_comparison(first, second, out) if out is not None else None
     if as_json:
-        print(json.dumps(rows))
+        listed = [
+            {name: None if value != value else value for name, value in row.items()} for row in rows
+        ]  # NaN is not JSON
+        print(json.dumps({"metrics": listed, "page": str(page) if page else None}))
         return
     table = Table(title=f"{first.name}  against  {second.name}")
-    for column, justify in (
-        ("metric", "left"),
-        (first.name[-8:], "right"),
-        (second.name[-8:], "right"),
-        ("change", "right"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("metric", "first", "second", "change"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
     for row in rows:
-        change = row.get("change_percent")
-        table.add_row(
-            row["metric"], _number(row["first"]), _number(row["second"]), "" if change is None else f"{change:+.2f} %"
-        )
+        change = "" if row["change"] != row["change"] else f"{row['change']:+.2%}"
+        table.add_row(row["key"], _number(row["first"]), _number(row["second"]), change)
     Console().print(table)
+    if page is not None:
+        print(page)
 
 
 @app.command()

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from types import UnionType
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from tiergarten.driver import Driver, drivers
+from tiergarten.scenario.fitted import read_fitted
 from tiergarten.scenario.merge import apply_override, find_scenario, read_with_includes, set_value, strip_provenance
 from tiergarten.scenario.schema import Component, ScenarioSchema
 from tiergarten.scenario.yaml_tree import Key, Tree
@@ -50,11 +52,15 @@ class Scenario:
     def name(self) -> str:
         return self.schema.name
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """SHA-256 of what can change a result: the values, without provenance, titles, outputs and the sweep."""
+        """SHA-256 of what can change a result: values and the contents of the files they name.
+
+        Provenance, titles, outputs and the sweep are left out.
+        """
         values = strip_provenance(self.tree.value)
         kept = {key: value for key, value in values.items() if key not in ("title", "sources", "outputs", "sweep")}
+        kept["files"] = {name: _digest(self.base / name) for name in sorted(_file_names(kept, self.base))}
         return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_yaml(self) -> str:
@@ -64,6 +70,25 @@ class Scenario:
         text = StringIO()
         yaml.dump(self.tree.value, text)
         return text.getvalue()
+
+
+def _file_names(value: Any, base: Path) -> Iterable[str]:
+    """Every text in the tree that names a file."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _file_names(item, base)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _file_names(item, base)
+    elif (
+        isinstance(value, str) and "." in value and len(value) < 4096 and "\0" not in value and (base / value).is_file()
+    ):
+        yield value
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_scenario(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -118,6 +143,8 @@ def validate(tree: Tree, base: Path) -> Scenario:
     _check_models(tree, values, context, problems)
     if schema is not None:
         problems += _cross_checks(tree, schema)
+        for section in ("tiers", "links"):
+            problems += _fitted_problems(tree, section, getattr(schema, section))
         if driver is not None and not problems:
             problems += [tree.problem(tuple(key.split(".")), message) for key, message in driver.check(schema)]
     if problems or schema is None or driver is None:
@@ -188,6 +215,16 @@ def _cross_checks(tree: Tree, schema: ScenarioSchema) -> Iterable[Problem]:
                 ("tiers", name, "device"),
                 f"unknown device {tier.device!r}. {did_you_mean(tier.device, schema.devices)}",
             )
+
+
+def _fitted_problems(tree: Tree, section: str, configs: Mapping[str, Any]) -> Iterable[Problem]:
+    """Problems of the files that `calibration:` names."""
+    for name, config in configs.items():
+        if config.calibration is not None:
+            try:
+                read_fitted(config.calibration)
+            except ScenarioError as error:
+                yield tree.problem((section, name, "calibration"), f"cannot be used: {error.problems[0]}")
 
 
 def _problems(tree: Tree, model: type[BaseModel], error: ValidationError, prefix: Key = ()) -> list[Problem]:

@@ -57,15 +57,19 @@ def write_folder(path: Path, toy: Toy = Toy(), rename: dict[str, str] | None = N
     }  # fmt: skip
     first = np.sort((requests["first_token_ps"] - requests["arrival_ps"]) / MS)
     metrics = {
-        "ttft_p50_ms": float(np.percentile(first, 50)), "ttft_p99_ms": float(np.percentile(first, 99)), "requests": toy.requests,
+        "ttft_p50_ms": float(np.percentile(first, 50)), "ttft_p99_ms": float(np.percentile(first, 99)),
+        "requests": toy.requests,
         "hit_rate_tokens_hbm": 0.31, "hit_rate_tokens_ddr": 0.12, "link_pcie_bytes": int(transfers["bytes"].sum()),
         "elapsed_ps": elapsed, "goodput_requests_per_s": 8.25, "energy_j": 51200.5,
     }  # fmt: skip
     manifest = {
-        "name": "synthetic-tiers", "title": toy.title, "scenario_hash": "5f" * 32, "trace_hash": "a7" * 32, "code_version": "0.1.0",
-        "packages": {"numpy": "2.3.0", "simpy": "4.1.1"}, "seed": toy.seed, "host": {"machine": "x86_64", "python": "3.11"},
+        "name": "synthetic-tiers", "title": toy.title, "scenario_hash": "5f" * 32, "trace_hash": "a7" * 32,
+        "code_version": "0.1.0",
+        "packages": {"numpy": "2.3.0", "simpy": "4.1.1"}, "seed": toy.seed, "host": {"machine": "x86_64",
+        "python": "3.11"},
         "tiers": {
-            "hbm": {"fidelity": "curve", "calibration": {"file": "h100.yaml", "error": {"mape": 0.042, "interval": [0.035, 0.051]}}},
+            "hbm": {"fidelity": "curve", "calibration": {"file": "h100.yaml", "error": {"mape": 0.042,
+            "interval": [0.035, 0.051]}}},
             "ddr": {"fidelity": "analytic"}, "nvme": {"fidelity": "analytic"},
         },
         "durations": {"simulate_s": 1.25},
@@ -120,7 +124,8 @@ def _requests(random: np.random.Generator, toy: Toy) -> tuple[pd.DataFrame, pd.D
     ps = {name: value.astype(np.int64) for name, value in parts.items()}
     first = arrival + ps["queue"] + ps["reload:ddr"] + ps["reload:nvme"] + ps["prefill"]
     requests = pd.DataFrame({
-        "request_id": np.arange(count), "arrival_ps": arrival, "first_token_ps": first, "finished_ps": first + ps["decode"],
+        "request_id": np.arange(count), "arrival_ps": arrival, "first_token_ps": first,
+        "finished_ps": first + ps["decode"],
         "input_tokens": inputs, "output_tokens": outputs, "hit_tokens_hbm": inputs // 3, "hit_tokens_ddr": inputs // 8,
     })  # fmt: skip
     phases = pd.concat(
@@ -148,8 +153,10 @@ def _transfers(random: np.random.Generator, toy: Toy, elapsed: int) -> pd.DataFr
     cause = np.where(inward, np.where(random.random(count) < 0.7, "demand", "prefetch"),
                      np.where(random.random(count) < 0.6, "eviction", "writeback"))  # fmt: skip
     return pd.DataFrame({
-        "id": np.arange(count), "source": np.where(inward, far, near), "destination": np.where(inward, near, far), "bytes": size,
-        "cause": cause, "role": "kv", "requested_ps": asked, "started_ps": started, "finished_ps": finished, "route": link,
+        "id": np.arange(count), "source": np.where(inward, far, near), "destination": np.where(inward, near, far),
+        "bytes": size,
+        "cause": cause, "role": "kv", "requested_ps": asked, "started_ps": started, "finished_ps": finished,
+        "route": link,
         "owner": random.integers(-1, toy.requests, count),
     })  # fmt: skip
 
@@ -180,7 +187,8 @@ def _links(transfers: pd.DataFrame, elapsed: int) -> pd.DataFrame:
                 .astype(np.int64)
             )
             rows.append(pd.DataFrame({
-                "link": link, "direction": f"{source}>{destination}", "bin_start_ps": edges[:-1], "bin_ps": np.diff(edges),
+                "link": link, "direction": f"{source}>{destination}", "bin_start_ps": edges[:-1],
+                "bin_ps": np.diff(edges),
                 "bytes": (busy * (rate / 1e12)).astype(np.int64), "busy_ps": busy,
             }))  # fmt: skip
     return pd.concat(rows, ignore_index=True)
@@ -266,26 +274,32 @@ def series_tables(random: np.random.Generator) -> dict[str, pd.DataFrame]:
         used = np.linspace(0.02, 0.97, 40)
         peak = 300e9 * (0.7 + 0.3 * share)
         latency = 95 + 9 / (1 - used)
-        curves.append(pd.DataFrame({"tier": "ddr", "kind": "simulated", "read_share": share, "point": np.arange(40)[::-1],
+        curves.append(pd.DataFrame({"tier": "ddr", "kind": "simulated", "read_share": share,
+        "point": np.arange(40)[::-1],
                                     "bytes_per_s": used * peak, "latency_ns": latency}))  # fmt: skip
         some = slice(None, None, 4)
         noise = random.normal(1, 0.03, 10)
-        curves.append(pd.DataFrame({"tier": "ddr", "kind": "measured", "read_share": share, "point": np.arange(10)[::-1],
-                                    "bytes_per_s": used[some] * peak * noise, "latency_ns": latency[some] * noise}))  # fmt: skip
+        curves.append(pd.DataFrame({"tier": "ddr", "kind": "measured", "read_share": share,
+        "point": np.arange(10)[::-1],
+                                    "bytes_per_s": used[some] * peak * noise,
+                                    "latency_ns": latency[some] * noise}))  # fmt: skip
     roofs = pd.DataFrame(
         {"device": "H100", "tier": ["hbm", "ddr"], "flops_per_s": 989e12, "bytes_per_s": [3.35e12, 55e9]}
     )
     names = ["qkv", "attention decode", "attention prefill", "mlp up", "mlp down", "lm head", "norm"]
     intensity = np.array([210.0, 1.1, 320.0, 450.0, 440.0, 90.0, 0.5])
     ops = pd.DataFrame({"name": names, "tier": "hbm", "flops_per_byte": intensity,
-                        "flops_per_s": 0.7 * np.minimum(989e12, 3.35e12 * intensity), "time_ps": [3e8, 9e8, 5e8, 7e8, 7e8, 2e8, 5e7]})  # fmt: skip
+                        "flops_per_s": 0.7 * np.minimum(989e12, 3.35e12 * intensity), "time_ps": [3e8, 9e8, 5e8,
+                        7e8, 7e8, 2e8, 5e7]})  # fmt: skip
     measured = np.geomspace(1e3, 1e9, 80)
     parity = pd.DataFrame({"quantity": "copy time", "unit": "ns", "measured": measured,
-                           "predicted": measured * random.normal(1, 0.05, 80), "held_out": np.arange(80) % 4 == 0})  # fmt: skip
+                           "predicted": measured * random.normal(1, 0.05, 80),
+                           "held_out": np.arange(80) % 4 == 0})  # fmt: skip
     steps = np.arange(0, 20000, 200)
     learning = pd.concat([
         pd.DataFrame({"agent": "ppo", "seed": seed, "step": steps,
-                      "value": 0.42 * (1 - np.exp(-steps / 6000)) + random.normal(0, 0.015, len(steps))}) for seed in range(5)
+                      "value": 0.42 * (1 - np.exp(-steps / 6000)) + random.normal(0, 0.015,
+                      len(steps))}) for seed in range(5)
     ])  # fmt: skip
     reference = pd.DataFrame({"name": ["random", "lru", "optimum"], "value": [0.05, 0.33, 0.45]})
     knobs = {
