@@ -1,8 +1,8 @@
 """Fragmentation-free addresses by MEMO's bi-level integer program (arXiv 2407.12117, Sec. 4.3).
 
 Dynamic storage allocation: give every tensor an offset such that tensors that live at the same time do not overlap,
-with the smallest peak. First a layer's transient tensors are planned exactly; then each layer's forward and backward counts
-as one block of that peak beside the tensors that outlive it, and the whole step is planned.
+with the smallest peak. First a layer's transient tensors are planned exactly; then each layer's forward and backward
+counts as one block of that peak beside the tensors that outlive it, and the whole step is planned.
 """
 
 from collections.abc import Mapping, Sequence
