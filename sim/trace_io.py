@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
 from tiergarten.sim.errors import Problem, TraceError
 from tiergarten.sim.trace import Accesses, AddressTrace, Objects, Ops, Trace
 

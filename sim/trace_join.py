@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+
 from tiergarten.sim.trace import Accesses, Int, Objects, Ops, Trace
 
 

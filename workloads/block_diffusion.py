@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.attention import softmax
 from tiergarten.workloads.kernel import Outcome

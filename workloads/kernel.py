@@ -11,6 +11,7 @@ from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.registry import Registry
 from tiergarten.sim.trace import Trace

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.attention import causal, dense_attention, normal
 from tiergarten.workloads.kernel import Outcome

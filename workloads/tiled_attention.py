@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from tiergarten.workloads.attention import OnlineSoftmax, scores_f32
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, RecordedArray
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+
 from tiergarten.sim.trace import Trace
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiergarten.sim.trace import Accesses, AddressTrace, Objects, Ops, Role, Trace
 
 

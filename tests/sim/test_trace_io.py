@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from tiergarten.sim.errors import TraceError
 from tiergarten.sim.trace import Accesses, AddressTrace, Objects, Ops, Trace
 from tiergarten.sim.trace_io import (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiergarten.sim.trace import Accesses, Objects, Ops, Role, Trace
 from tiergarten.sim.trace_join import concatenate, repeat
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.recorders.kernel import NullRecorder, RecordedArray, Recorder, byte_runs, plain
 from tiergarten.workloads.traffic import Traffic, traffic

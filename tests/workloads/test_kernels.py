@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.registry import summary
 from tiergarten.sim.trace_io import load_trace, save_trace

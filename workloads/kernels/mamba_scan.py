@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiergarten.sim.seeds import stream
 from tiergarten.workloads.attention import OnlineSoftmax, scores_f32
 from tiergarten.workloads.kernel import KERNELS, Outcome

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
+
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.attention import dense_attention, normal, scores_f32, softmax

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.trace import Accesses, Int, Objects, Ops, Role, Trace
 
 Array = NDArray[Any]

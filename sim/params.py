@@ -1,0 +1,66 @@
+"""Types of the values that scenario files hold: quantities with units, input files, components by name.
+
+A component (memory model, eviction policy, workload) is written as its name or as a mapping `{name: ..., key: value}`; the keys
+are the fields of the class's own `Params`.
+"""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from tiergarten.sim import units
+
+
+class StrictModel(BaseModel):
+    """Immutable; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _reads(parse: Callable[[object], Any], example: str) -> tuple[Any, Any]:
+    return BeforeValidator(parse, json_schema_input_type=str), Field(examples=[example])
+
+
+Bytes = Annotated[int, *_reads(units.parse_bytes, "80 GiB")]
+Ps = Annotated[int, *_reads(units.parse_ps, "45 ns")]
+BytesPerS = Annotated[float, *_reads(units.parse_bytes_per_s, "3.35 TB/s")]
+Flops = Annotated[float, *_reads(units.parse_flops, "989 TFLOP/s")]
+PjPerBit = Annotated[float, *_reads(units.parse_pj_per_bit, "3.9 pJ/bit")]
+Pj = Annotated[float, *_reads(units.parse_pj, "1.2 nJ")]
+Watts = Annotated[float, *_reads(units.parse_watts, "700 W")]
+Usd = Annotated[float, *_reads(units.parse_usd, "30000 USD")]
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be greater than zero")
+    return value
+
+
+PositiveBytes = Annotated[Bytes, AfterValidator(_positive)]
+PositivePs = Annotated[Ps, AfterValidator(_positive)]
+PositiveRate = Annotated[BytesPerS, AfterValidator(_positive)]
+PositiveFlops = Annotated[Flops, AfterValidator(_positive)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _existing_file(value: Path, info: ValidationInfo) -> Path:
+    base = Path((info.context or {}).get("base", "."))
+    path = value if value.is_absolute() else base / value
+    if not path.is_file():
+        raise ValueError(f"file not found: {value} (looked in {base})")
+    return path
+
+
+InputFile = Annotated[Path, AfterValidator(_existing_file)]
+"""A file that the scenario reads; relative paths start at the scenario file's folder."""
+
+
+def open_text(path: Path) -> Any:
+    """The file opened for reading as UTF-8 text, through gzip when its name ends in .gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return open(path, encoding="utf-8", newline="")
