@@ -58,6 +58,9 @@ class Batching(StrictModel):
     max_tokens: int = Field(
         2048, gt=0, le=10_000_000, description="Tokens of an iteration: one per decoding request, the rest prefill."
     )
+    overhead: Ps = Field(
+        0, description="Time of an iteration beyond the device's own: scheduling, sampling, detokenising."
+    )
 
 
 class ServingParams(StrictModel):
@@ -177,9 +180,7 @@ class Serving(Driver):
             trace,
             tree,
             KvTiers(machine.system, machine.placement, levels, self.policies.write),
-            step_costs(
-                params.model, device, machine.system.tier(params.cache[0]).spec.read_bytes_per_s, params.number_format
-            ),
+            self._step_costs(machine, device),
             BatchLimits(params.batching.max_requests, params.batching.max_tokens),
             machine.progress,
         )
@@ -187,6 +188,18 @@ class Serving(Driver):
         machine.run()
         engine.check_done()
         return self._output(machine, engine, trace, device)
+
+    def _step_costs(self, machine: Machine, device: DeviceSpec) -> StepCosts:
+        """Rates that the device reaches. Where its data has a fixed cost per layer, weights stream at its `memory` share."""
+        params, efficiency = self.params, device.efficiency
+        memory = machine.system.tier(params.cache[0]).spec.read_bytes_per_s
+        return StepCosts(
+            params.model,
+            device.flops_per_s(params.number_format) * efficiency.get("prefill", 1.0),
+            memory * efficiency.get("memory" if device.overhead.layer else "decode", 1.0),
+            device.overhead.layer,
+            params.batching.overhead,
+        )
 
     def _levels(self, machine: Machine, trace: RequestTrace, tree: PrefixTree | None) -> list[Level]:
         params = self.params
@@ -255,18 +268,6 @@ class Serving(Driver):
                 "hit_rate": frame["hit_rate"].tolist(),
             }
         )
-
-
-def step_costs(shape: ModelShape, device: DeviceSpec, memory_bytes_per_s: float, number_format: str) -> StepCosts:
-    """Rates that the device reaches: with a fixed cost per layer in its data, weights stream at its `memory` share."""
-    efficiency = device.efficiency
-    share = efficiency.get("memory" if device.overhead.layer else "decode", 1.0)
-    return StepCosts(
-        shape,
-        device.flops_per_s(number_format) * efficiency.get("prefill", 1.0),
-        memory_bytes_per_s * share,
-        device.overhead.layer,
-    )
 
 
 def _memory_states(machine: Machine, engine: ServingEngine, name: str) -> dict[str, int]:
