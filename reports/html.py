@@ -26,9 +26,8 @@ HEADLINES: Final = 6
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _HEADLINE_ORDER: Final = (
-    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "goodput", "tokens_per_s", "hit_rate",
-    "elapsed", "energy",
-    "cost", "bytes",
+    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "latency_mean", "latency_p99", "switch_mean",
+    "goodput", "tokens_per_s", "hit_rate", "elapsed", "energy", "cost",
 )  # fmt: skip
 
 
@@ -134,9 +133,12 @@ def _shorten(value: object) -> str | None:
 
 
 def _headlines(metrics: Mapping[str, Any]) -> str:
+    whole = [
+        key for key in metrics if not key.startswith(("tier_", "link_")) and finite_number(metrics[key]) is not None
+    ]
     chosen: dict[str, Any] = {}
     for wanted in _HEADLINE_ORDER:
-        found = next((key for key in metrics if wanted in key and finite_number(metrics[key]) is not None), None)
+        found = next((key for key in whole if wanted in key and key not in chosen), None)
         if found and len(chosen) < HEADLINES:
             chosen[found] = metrics[found]
     tiles = "".join(

@@ -39,7 +39,9 @@ class Gantt:
     needs = ("transfers",)
 
     def data(self, folder: RunFolder) -> pd.DataFrame:
-        window = _densest(folder.table("transfers", COLUMNS), max(2, self.transfers))
+        table = folder.table("transfers", COLUMNS)
+        over_links = table[table["route"] != ""]
+        window = _densest(over_links if len(over_links) else table, max(2, self.transfers))
         rows = window.rows.assign(lane=_lanes(window.rows))
         kept, _ = busiest(rows.assign(one=1), "lane", "one", MAX_LANES)
         rows = rows[rows["lane"].isin(kept)]
@@ -82,7 +84,7 @@ class Gantt:
         total, cut = int(data["transfers_total"].max()), int(data["transfers_cut"].max())
         text = f"{len(data)} transfers, one bar each: grey from request to start, coloured from start to finish."
         if len(data) + cut < total:
-            text += f" The stretch of the run in which transfers start most densely, out of {total:,}."
+            text += f" The stretch of the run in which transfers over links start most densely, out of {total:,}."
         return text + (f" {cut} more, in the deepest queues or the least used routes, found no room." if cut else "")
 
 
