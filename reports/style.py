@@ -139,7 +139,7 @@ def legend_above(figure: Figure, handles: list[Any], columns: int = 6) -> None:
 def time_unit(longest_ps: float) -> tuple[float, str]:
     """(picoseconds per unit, unit) in which a time of that length reads well."""
     for factor, unit in ((3_600 * 1e12, "h"), (1e12, "s"), (1e9, "ms"), (1e6, "µs"), (1e3, "ns")):
-        if longest_ps >= 2 * factor:
+        if longest_ps >= factor:
             return factor, unit
     return 1.0, "ps"
 

@@ -131,7 +131,7 @@ def test_figures_left_out_are_named_with_the_reason(copy: Path) -> None:
 def test_a_folder_with_a_manifest_alone_still_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     text = Reader(make_report(tmp_path).read_text()).text
-    assert "The run has no metrics." in text
+    assert "No table for any figure." in text
     assert not (tmp_path / "trace.perfetto.json").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "manifest.json", "report.html"]
 
