@@ -6,12 +6,15 @@ next.
 Letters: R requests, O objects, P operations, T accesses.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tiergarten.sim.errors import Problem
 
 Int = NDArray[np.int64]
 MAX_PROBLEMS_OF_A_KIND = 3
@@ -282,6 +285,75 @@ class RequestTrace:
 
     def __len__(self) -> int:
         return len(self.arrivals_ps)
+
+    def blocks(self, request: int) -> Int:
+        """int64[...], prefix block ids of one request."""
+        return self.block_ids[self.block_offsets[request] : self.block_offsets[request + 1]]
+
+    def with_arrivals(self, arrivals_ps: Int) -> "RequestTrace":
+        """The same requests at other times: int64[R], not decreasing."""
+        return replace(self, arrivals_ps=np.asarray(arrivals_ps, np.int64))
+
+    def first(self, num_requests: int) -> "RequestTrace":
+        """The first requests of the trace."""
+        end = self.block_offsets[min(num_requests, len(self))]
+        return replace(
+            self,
+            arrivals_ps=self.arrivals_ps[:num_requests],
+            input_tokens=self.input_tokens[:num_requests],
+            output_tokens=self.output_tokens[:num_requests],
+            block_offsets=self.block_offsets[: num_requests + 1],
+            block_ids=self.block_ids[:end],
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over all columns: names the trace in a manifest. The trace's own name does not count."""
+        digest = hashlib.sha256(str(self.block_tokens).encode())
+        for column in (self.arrivals_ps, self.input_tokens, self.output_tokens, self.block_offsets, self.block_ids):
+            digest.update(len(column).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(column, "<i8").tobytes())
+        return digest.hexdigest()
+
+    def problems(self) -> list[Problem]:
+        """What breaks the rules stated at the columns; empty for a sound trace. Rows count from 0."""
+        return [Problem(message, file=self.name) for message in self._shape_faults() or self._value_faults()]
+
+    def _shape_faults(self) -> list[str]:
+        faults = [
+            f"{name} must be a one-dimensional array of integers"
+            for name in ("arrivals_ps", "input_tokens", "output_tokens", "block_offsets", "block_ids")
+            if (column := np.asarray(getattr(self, name))).ndim != 1 or not np.issubdtype(column.dtype, np.integer)
+        ]
+        if faults:
+            return faults
+        if (
+            not len(self.arrivals_ps)
+            == len(self.input_tokens)
+            == len(self.output_tokens)
+            == len(self.block_offsets) - 1
+        ):
+            return ["columns have different lengths; block_offsets must be one longer than the others"]
+        if self.block_offsets[0] != 0 or self.block_offsets[-1] != len(self.block_ids):
+            return ["block_offsets must begin at 0 and end at the number of block ids"]
+        return []
+
+    def _value_faults(self) -> list[str]:
+        faults = []
+        if len(self.block_ids) and self.block_tokens < 1:
+            faults.append(f"block_tokens must be at least 1 where there are block ids, got {self.block_tokens}")
+        rows = (
+            ("arrives before the row above", np.flatnonzero(np.diff(self.arrivals_ps) < 0) + 1),
+            ("arrives before time 0", np.flatnonzero(self.arrivals_ps < 0)),
+            ("asks for no input tokens", np.flatnonzero(self.input_tokens < 1)),
+            ("asks for no output tokens", np.flatnonzero(self.output_tokens < 1)),
+            ("has a negative number of blocks", np.flatnonzero(np.diff(self.block_offsets) < 0)),
+        )
+        faults += [f"row {row[0]} {what} ({len(row)} such rows)" for what, row in rows if len(row)]
+        if not faults and self.block_tokens > 0:
+            too_many = np.flatnonzero(np.diff(self.block_offsets) > -(-self.input_tokens // self.block_tokens))
+            if len(too_many):
+                faults.append(f"row {too_many[0]} has more blocks than its tokens fill ({len(too_many)} such rows)")
+        return faults
 
 
 def _first_few(bad: NDArray[np.bool_], describe: Callable[[int], str]) -> Iterator[str]:
