@@ -31,8 +31,8 @@ MAX_POINT_METRICS: Final = 12
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _HEADLINE_ORDER: Final = (
-    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "latency_mean", "latency_p99", "switch_mean",
-    "goodput", "tokens_per_s", "hit_rate", "elapsed", "energy", "cost",
+    "ttft_p50", "ttft_p99", "tpot_p50", "e2e_p99", "latency_mean", "latency_p99", "switch_mean", "goodput_re", "hit_rate",
+    "tokens_per_s", "elapsed", "energy", "cost",
 )  # fmt: skip
 
 

@@ -69,6 +69,9 @@ class Swatch:
 
 _FIXED: Final = {
     "idle": Swatch("#e4e7eb", "", "solid", "o"),
+    "queue": Swatch("#8a929e", "", "solid", "o"),
+    "prefill": Swatch(ORANGE, "///", "solid", "o"),
+    "decode": Swatch(SKY, "", "solid", "o"),
     "read": Swatch(SKY, "", "solid", "o"),
     "write": Swatch(YELLOW, "///", "solid", "o"),
     "demand": Swatch(BLUE, "", "solid", "o"),
@@ -179,7 +182,7 @@ def log10_axis(axes: Axes, which: str) -> None:
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     first, last = _exponents(low, high, 10)
-    within = (1.0, 2.0, 5.0) if last - first <= 2 else (1.0,)
+    within = (1.0, 2.0, 5.0) if last - first <= 1 else (1.0,)
     step = max(1, -(-(last - first + 1) // 7))
     ticks = [m * 10.0**e for e in range(first - 1, last + 1) if (e - first) % step == 0 for m in within]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))

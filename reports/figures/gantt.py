@@ -32,7 +32,7 @@ class _Window:
 class Gantt:
     """Transfers as bars per route and direction, waiting pale and moving solid, in the densest stretch of the run."""
 
-    transfers: int = 160
+    transfers: int = 100
     """How many consecutive transfers are drawn."""
 
     title = "Single transfers"
@@ -69,7 +69,7 @@ class Gantt:
         chosen = style.swatches(sorted(data["cause"].unique()))
         for cause, swatch in chosen.items():
             of = (data["cause"] == cause).to_numpy()
-            axes.barh(rows[of], (done - began)[of], left=began[of], height=0.8, facecolor=swatch.color, linewidth=0)
+            axes.barh(rows[of], (done - began)[of], left=began[of], height=0.8, color=swatch.color, linewidth=0.4)
         axes.set_yticks(top + (height - 1) / 2, [style.label(lane, 40) for lane in height.index])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
