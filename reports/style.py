@@ -112,7 +112,8 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 def context() -> Any:
     """The style as a context manager, independent of the user's matplotlibrc."""
-    return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "agg"})
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **RC, "backend": "agg"}
+    return mpl.rc_context(settings)
 
 
 def label(text: object, limit: int = 36) -> str:

@@ -70,7 +70,8 @@ class HeatMap:
         return data.sort_values(["y_order", "x_order"], kind="stable").reset_index(drop=True)
 
     def draw(self, data: pd.DataFrame) -> Figure:
-        data = data.fillna({"panel": "", "panel_key": ""}).astype({"x": str, "y": str, "panel": str})
+        text = {name: data[name].astype(object).where(data[name].notna(), "").map(str) for name in ("x", "y", "panel")}
+        data = data.assign(**text)
         xs, ys = _in_order(data, "x"), _in_order(data, "y")
         panels = list(dict.fromkeys(data["panel"]))
         figure = style.new_figure(style.PAGE_IN, min(6.0, 1.2 + 0.34 * len(ys)))

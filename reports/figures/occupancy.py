@@ -68,7 +68,7 @@ class Occupancy:
             shown = capacity / scale <= 4 * peak
             if shown and capacity > 0:
                 axes.axhline(capacity / scale, color=style.INK, linestyle=(0, (4, 2)), linewidth=0.9)
-            axes.set_ylim(0, 1.08 * (max(capacity / scale, peak) if shown else peak))
+            axes.set_ylim(0, max(1.08 * (max(capacity / scale, peak) if shown else peak), 1e-3))
             axes.set_ylabel(size)
             share = (
                 f", at most {100 * peak * scale / capacity:.3g} % of {format_bytes(capacity)}" if capacity > 0 else ""

@@ -1,6 +1,7 @@
 """What slow requests wait for: mean time per phase in groups of requests ordered by latency, to the first token and in all."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ def _draw_bars(axes: Axes, rows: pd.DataFrame, chosen: dict[str, style.Swatch]) 
         left = 0.0
         for phase, swatch in chosen.items():
             width = float(mean.get((group, phase), 0.0))
-            look = {"facecolor": swatch.color, "hatch": swatch.hatch, "edgecolor": style.HATCH_INK, "linewidth": 0}
+            look: Any = {"facecolor": swatch.color, "hatch": swatch.hatch, "edgecolor": style.HATCH_INK, "linewidth": 0}
             axes.barh(row, width, left=left, height=0.7, **look)
             left += width
         text = style.plain_number(float(f"{left:.3g}"))
