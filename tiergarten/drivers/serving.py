@@ -218,7 +218,10 @@ class Serving(Driver):
                 **device_metrics(engine, device, elapsed_ps, finished_tokens),
             },
             tables=tables,
-            states_ps={"device": device_states(engine)},
+            states_ps={
+                "device": device_states(engine),
+                params.cache[0]: _memory_states(machine, engine, params.cache[0]),
+            },
             trace_hash=trace.digest(),
         )
 
@@ -253,6 +256,15 @@ def step_costs(shape: ModelShape, device: DeviceSpec, memory_bytes_per_s: float,
         memory_bytes_per_s * share,
         device.overhead.layer,
     )
+
+
+def _memory_states(machine: Machine, engine: ServingEngine, name: str) -> dict[str, int]:
+    """Time that the device's own memory needs for its transfers and, at full bandwidth, for the bytes of the compute."""
+    tier = machine.system.tier(name)
+    elapsed_ps = machine.engine.now_ps
+    transfers_ps = min(tier.server.busy_ps, elapsed_ps)
+    compute_ps = round(engine.memory_bytes / tier.spec.read_bytes_per_s * PS_PER_S)
+    return {"busy": transfers_ps, "compute": min(compute_ps, elapsed_ps - transfers_ps)}
 
 
 def _future(tree: PrefixTree | None) -> FutureUses:
