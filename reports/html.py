@@ -56,6 +56,7 @@ def page(run: RunFolder, results: Iterable[Drawn | Skipped]) -> str:
     sections = [
         _header(run),
         _headlines(run.metrics),
+        _error_note(run.manifest),
         _section(
             "figures", "Figures", "".join(figure_block(result) for result in drawn) or _none("No table for any figure.")
         ),
@@ -192,23 +193,43 @@ def _heading(metric: str) -> str:
     return quantity(metric).label
 
 
+def _parts(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, facts) of every tier and link that the manifest names."""
+    named: list[tuple[str, Mapping[str, Any]]] = []
+    for kind in ("tiers", "links"):
+        parts = manifest.get(kind)
+        if isinstance(parts, Mapping):
+            named += [
+                (str(name), {"kind": kind[:-1], **(facts if isinstance(facts, Mapping) else {"fidelity": facts})})
+                for name, facts in parts.items()
+            ]
+    return named
+
+
 def _fidelity(manifest: Mapping[str, Any]) -> str:
-    """Per tier: which model, and how far off it is known to be."""
-    tiers, links = manifest.get("tiers"), manifest.get("links")
-    named = [*tiers.items()] if isinstance(tiers, Mapping) else []
-    if isinstance(links, Mapping):
-        named += [
-            (f"link {name}", {"fidelity": "bandwidth and latency", **link})
-            for name, link in links.items()
-            if isinstance(link, Mapping)
-        ]
-    rows = []
-    for name, tier in named:
-        facts = tier if isinstance(tier, Mapping) else {"fidelity": tier}
-        rows.append((str(name), str(facts.get("fidelity", "not said")), *calibration(facts.get("calibration"))))
+    """Per tier and link: which model, and how far off it is known to be."""
+    rows = [
+        (name, str(facts["kind"]), str(facts.get("fidelity", "")), *calibration(facts.get("calibration")))
+        for name, facts in _parts(manifest)
+    ]
     if not rows:
         return _none("The manifest names no tiers.")
-    return table(("Tier or link", "Model", "Calibrated with", "Mean error (MAPE)", "Interval"), rows, frozenset({3, 4}))
+    return table(("Name", "Kind", "Model", "Calibrated with", "Mean error", "95 % interval"), rows, frozenset({4, 5}))
+
+
+def _error_note(manifest: Mapping[str, Any]) -> str:
+    """One line above the figures: what is calibrated and how well, and what is not."""
+    known, unknown = [], []
+    for name, facts in _parts(manifest):
+        if facts.get("calibration"):
+            source, error, _ = calibration(facts["calibration"])
+            known.append(f"{name} within {error} on average ({source})")
+        else:
+            unknown.append(name)
+    parts = ["Calibrated against measurements: " + "; ".join(known) + "."] if known else []
+    if unknown:
+        parts.append("Not calibrated, numbers of their data sheets: " + ", ".join(unknown) + ".")
+    return f'<p class="note">{escape(" ".join(parts))}</p>\n' if parts else ""
 
 
 def calibration(facts: object) -> tuple[str, str, str]:
