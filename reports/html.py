@@ -228,7 +228,7 @@ def _error_note(manifest: Mapping[str, Any]) -> str:
             unknown.append(name)
     parts = ["Calibrated against measurements: " + "; ".join(known) + "."] if known else []
     if unknown:
-        parts.append("Not calibrated, numbers of their data sheets: " + ", ".join(unknown) + ".")
+        parts.append("Not calibrated against measurements: " + ", ".join(unknown) + ".")
     return f'<p class="note">{escape(" ".join(parts))}</p>\n' if parts else ""
 
 
