@@ -31,13 +31,16 @@ from tiergarten.dram.kernels.layout import (
     CLOSED,
     COMMAND_BUS,
     COMMAND_DEEP,
+    COMMAND_REACH,
     COMMAND_TICKS,
     EFFECT,
     FIRST_BANK,
     FIRST_OPERATION,
     HELD,
     KIND,
+    KIND_DIRTY,
     NONE,
+    NUM_KINDS,
     NUM_SCOPES,
     NUMBER,
     OPEN_BANKS,
@@ -60,7 +63,7 @@ from tiergarten.dram.kernels.layout import (
     TO_SIBLINGS,
     WINDOW,
 )
-from tiergarten.dram.kernels.queues import sort_by_row
+from tiergarten.dram.kernels.queues import forget_champions, sort_by_row, touch
 
 
 @kernel
@@ -220,6 +223,13 @@ def apply(m, command, target, row, clock):
     else:
         push_times(m, command, bank, clock)
     m[m[COMMAND_BUS + command]] = clock + m[COMMAND_TICKS + command]
+    if is_wide(command) or command == REFSB:
+        forget_champions(m)
+    else:
+        touch(m, bank)
+        reach = m[COMMAND_REACH + command]
+        for kind in range(NUM_KINDS):
+            m[KIND_DIRTY + kind] |= (reach >> kind) & 1
 
 
 @kernel

@@ -4,6 +4,7 @@ from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, WR
 from tiergarten.dram.kernels.compiled import kernel
 from tiergarten.dram.kernels.device import add_active, apply, is_wide
 from tiergarten.dram.kernels.layout import (
+    ACCEPT_AT,
     ACTIVATE_WINDOW,
     ACTIVE_LIST,
     BANK,
@@ -58,7 +59,7 @@ from tiergarten.dram.kernels.layout import (
     TARGET_ROW,
 )
 from tiergarten.dram.kernels.maintenance import count_access, forget_accesses
-from tiergarten.dram.kernels.queues import dequeue, enqueue, is_write_queued, release
+from tiergarten.dram.kernels.queues import dequeue, enqueue, forget_champions, is_write_queued, release
 
 
 @kernel
@@ -119,6 +120,7 @@ def classify(m, slot):
 def record_command(m, record, tick, command, ident, target):
     """Append a command to the record, if there is one."""
     m[LAST_ISSUE] = tick
+    m[ACCEPT_AT] = NONE
     if record.shape[0] > 0:
         place = m[NUM_RECORDED]
         record[place, RECORD_TICK] = tick
@@ -140,6 +142,8 @@ def drop_active(m, place):
         m[k] = m[k + 1]
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] -= 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
 
 
 @kernel
@@ -149,6 +153,8 @@ def append_active(m, slot):
     m[NUM_ACTIVE] += 1
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] += 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
     add_active(m, m[slot + BANK], 1)
 
 
