@@ -13,7 +13,7 @@ from tiergarten.dram.kernels.choose import (
     update_champions,
     update_write_mode,
 )
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import apply, bank_ready, is_wide, open_same_bank, ready_tick
 from tiergarten.dram.kernels.layout import (
     ACCEPT_AT,
@@ -116,7 +116,7 @@ from tiergarten.dram.kernels.requests import (
 )
 
 
-@kernel
+@inlined
 def offer_tick(m, requests):
     """Clock at which the next request of the table is first offered; NEVER while it waits for reads not yet issued."""
     ident = m[NEXT_REQUEST]
@@ -130,7 +130,7 @@ def offer_tick(m, requests):
     return tick
 
 
-@kernel
+@inlined
 def accept_tick(m, requests):
     """Clock at which the next request is accepted if nothing issues before; NEVER if it must wait for room."""
     tick = offer_tick(m, requests)
@@ -143,7 +143,7 @@ def accept_tick(m, requests):
     return max(tick, m[CLOCK])
 
 
-@kernel
+@inlined
 def pass_ticks(m, ticks):
     """Let ticks go by with the queues as they are."""
     m[SUM_READS] += ticks * m[NUM_READS]
@@ -152,7 +152,7 @@ def pass_ticks(m, ticks):
     m[CLOCK] += ticks
 
 
-@kernel
+@inlined
 def choose_queued(m, column_from, row_from):
     """Evaluate write mode and keep the champions of the read or the write queue."""
     update_write_mode(m)
@@ -174,7 +174,7 @@ def choose_queued(m, column_from, row_from):
     m[ROW_COMMAND] = ACT if kind == ACTIVATE else PRE
 
 
-@kernel
+@inlined
 def choose_active(m, at, place, command):
     """Keep a request of the active buffer as the column champion."""
     m[COLUMN_AT] = at
@@ -192,7 +192,7 @@ def choose_head(m, row_from):
     m[ROW_COMMAND] = command
 
 
-@kernel
+@inlined
 def issue_column(m, requests, record, tick):
     """Issue the column champion, with auto-precharge where the row policy wants it."""
     slot = m[COLUMN_SLOT]
@@ -205,7 +205,7 @@ def issue_column(m, requests, record, tick):
     issue_access(m, requests, record, slot, place, command, tick)
 
 
-@kernel
+@inlined
 def issue_row(m, record, tick):
     """Issue the row champion: a step of the priority queue's head, or of a waiting request."""
     if m[ROW_SLOT] == NONE:
@@ -231,7 +231,7 @@ def issue_head(m, record, tick):
         note_pair(m, tick, command, target)
 
 
-@kernel
+@inlined
 def note_pair(m, tick, command, target):
     """Remember a row command on a rising edge: it restricts precharges on the falling edge it is paired with."""
     if tick & 1:
@@ -242,7 +242,7 @@ def note_pair(m, tick, command, target):
         m[KIND_DIRTY + PRECHARGE] = 1
 
 
-@kernel
+@inlined
 def choose_one(m, tick):
     """Make the choice for controllers with one command a tick: active buffer, else priority queue, else queues."""
     first = max(tick, m[ROW_BUS])
@@ -259,7 +259,7 @@ def choose_one(m, tick):
         m[ROW_AT] = NEVER
 
 
-@kernel
+@inlined
 def is_row_turn(m, tick):
     """True if, of the champions ready at `tick`, the row champion goes first: the older one, but active requests before all."""
     if m[ROW_AT] != tick or m[COLUMN_AT] != tick:
@@ -267,13 +267,13 @@ def is_row_turn(m, tick):
     return m[COLUMN_PLACE] == NONE and m[m[ROW_SLOT] + ID] < m[m[COLUMN_SLOT] + ID]
 
 
-@kernel
+@inlined
 def is_access(command):
     """True for RD and WR."""
     return command == RD or command == WR
 
 
-@kernel
+@inlined
 def visit_single(m, requests, record, tick):
     """A tick of the generic controller: one command of whichever kind."""
     if m[DIRTY]:
@@ -292,7 +292,7 @@ def visit_single(m, requests, record, tick):
     m[ISSUE_AT] = tick + 1
 
 
-@kernel
+@inlined
 def choose_both(m, tick, column_first):
     """Make both choices for controllers with two slots; `column_first`: first tick that is left to the column slot."""
     column_from = max(column_first, m[COLUMN_BUS])
@@ -308,7 +308,7 @@ def choose_both(m, tick, column_first):
         choose_active(m, active_at, place, command)
 
 
-@kernel
+@inlined
 def rck_step(m):
     """The next start or stop of the read clock: (tick, command)."""
     if m[RCK_MODE] == RCK_ALWAYS:
@@ -434,7 +434,7 @@ def finish_cas(m, requests, record, first, tick):
     m[ISSUE_AT] = tick + 1
 
 
-@kernel
+@inlined
 def has_work(m):
     """True while a request waits for its data command."""
     return m[NUM_READS] + m[NUM_WRITES] + m[NUM_ACTIVE] > 0 or m[SPLIT_SLOT] != NONE

@@ -5,7 +5,7 @@ requests. A champion is the request whose command is ready first; of several rea
 """
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, REFSB, RFMAB, RFMPB, WR
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import bank_ready, is_wide, open_same_bank, same_bank_ready, scope_ready
 from tiergarten.dram.kernels.layout import (
     ACTIVATE,
@@ -65,7 +65,7 @@ from tiergarten.dram.kernels.layout import (
 from tiergarten.dram.kernels.queues import forget_champions
 
 
-@kernel
+@inlined
 def update_write_mode(m):
     """The evaluation of write mode, due in each tick that gets as far as the queues. Repeating it changes nothing."""
     if m[WRITE_MODE] == 0:
@@ -75,7 +75,7 @@ def update_write_mode(m):
         m[WRITE_MODE] = 0
 
 
-@kernel
+@inlined
 def precharge_edge(m, bank, tick):
     """First tick from `tick` on that the pairing rule leaves to a precharge of one bank."""
     if tick == m[PAIR_EDGE] and m[PAIR_SCOPE] == m[bank + SCOPE] and (m[PAIR_BANK] == NONE or m[PAIR_BANK] == bank):
@@ -83,25 +83,25 @@ def precharge_edge(m, bank, tick):
     return tick
 
 
-@kernel
+@inlined
 def reads_blocked(m):
     """True while the read clock is stopped in the mode in which only RCKSTRT starts it."""
     return m[RCK_MODE] == RCK_WITH_START and m[RCK_RUNNING] == 0
 
 
-@kernel
+@inlined
 def column_tick(m, bank, access, first):
     """First tick from `first` on at which an access to the bank's open row may issue."""
     return max(first, m[bank + access], m[m[bank + SCOPE] + access]) | m[HALF_CLOCK]
 
 
-@kernel
+@inlined
 def activate_tick(m, bank, first):
     """First tick from `first` on at which the closed bank may be activated."""
     return max(first, m[bank + ACT], m[m[bank + SCOPE] + ACT]) | m[HALF_CLOCK]
 
 
-@kernel
+@inlined
 def precharge_tick(m, bank, queue, first):
     """First tick from `first` on at which the bank may be closed for the oldest request to another row of a queue.
 
@@ -118,7 +118,7 @@ def precharge_tick(m, bank, queue, first):
     return precharge_edge(m, bank, tick) if m[HALF_CLOCK] else tick
 
 
-@kernel
+@inlined
 def kind_tick(m, kind, queue, bank, first):
     """First tick from `first` on at which the bank's command of a kind may issue."""
     if kind == COLUMN:
@@ -128,7 +128,7 @@ def kind_tick(m, kind, queue, bank, first):
     return precharge_tick(m, bank, queue, first)
 
 
-@kernel
+@inlined
 def find_champion(m, kind, queue, first):
     """Find the champion of a kind among the banks in its list."""
     best_at = NEVER
@@ -151,7 +151,7 @@ def find_champion(m, kind, queue, first):
     m[KIND_DIRTY + kind] = 0
 
 
-@kernel
+@inlined
 def compare_champion(m, kind, queue, bank, first):
     """Compare the champion of a kind with what a touched bank offers."""
     slot = m[KIND_SLOT + kind]
@@ -172,7 +172,7 @@ def compare_champion(m, kind, queue, bank, first):
             m[KIND_SLOT + kind] = offered
 
 
-@kernel
+@inlined
 def update_champions(m, queue, column_from, row_from):
     """Bring the champions of all kinds up to date for `queue`.
 
@@ -194,7 +194,7 @@ def update_champions(m, queue, column_from, row_from):
     m[NUM_TOUCHED] = 0
 
 
-@kernel
+@inlined
 def next_command(m, slot, access):
     """The command that advances the request in `slot`, whose own command is `access`."""
     row = m[m[slot + BANK] + ROW]
@@ -207,7 +207,7 @@ def next_command(m, slot, access):
     return PRE
 
 
-@kernel
+@inlined
 def best_of_active(m, first, columns_only):
     """Champion of the active buffer: (tick, place, command), `first` being the first tick with a free bus.
 
@@ -253,7 +253,7 @@ def hides_behind_hit(m, slot, command):
     return False
 
 
-@kernel
+@inlined
 def is_split_allowed(m, command, bank):
     """False if an activate under way forbids a row command to `bank`."""
     split = m[SPLIT_SLOT]

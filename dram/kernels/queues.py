@@ -1,6 +1,6 @@
 """Read and write queues as one linked list per bank, with the oldest row hit and the oldest other request at hand."""
 
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.layout import (
     ACTIVATE,
     ACTIVATING,
@@ -43,13 +43,13 @@ from tiergarten.dram.kernels.layout import (
 )
 
 
-@kernel
+@inlined
 def address_counter(m, address):
     """Offset of the counter of queued writes whose byte address hashes like this one."""
     return m[WRITE_ADDRESSES] + (((address >> 5) ^ (address >> 15) ^ (address >> 25)) & (ADDRESS_COUNTERS - 1))
 
 
-@kernel
+@inlined
 def is_write_queued(m, bank, address):
     """True if the write queue holds a write to this very byte address, which maps to `bank`."""
     if m[address_counter(m, address)] == 0:
@@ -62,7 +62,7 @@ def is_write_queued(m, bank, address):
     return False
 
 
-@kernel
+@inlined
 def first_match(m, slot, row):
     """First request to `row` in the list from `slot` on."""
     while slot != NONE and m[slot + TARGET_ROW] != row:
@@ -70,7 +70,7 @@ def first_match(m, slot, row):
     return slot
 
 
-@kernel
+@inlined
 def first_other(m, slot, row):
     """First request to another row than `row` in the list from `slot` on."""
     while slot != NONE and m[slot + TARGET_ROW] == row:
@@ -78,7 +78,7 @@ def first_other(m, slot, row):
     return slot
 
 
-@kernel
+@inlined
 def enlist(m, number, bank, field):
     """Append `bank` to list `number` and note its index in the bank's `field`."""
     place = m[LIST_LENGTH + number]
@@ -87,7 +87,7 @@ def enlist(m, number, bank, field):
     m[LIST_LENGTH + number] = place + 1
 
 
-@kernel
+@inlined
 def delist(m, number, bank, field):
     """Remove `bank` from list `number`; the last entry takes its place."""
     place = m[bank + field]
@@ -100,7 +100,7 @@ def delist(m, number, bank, field):
     m[LIST_LENGTH + number] = last
 
 
-@kernel
+@inlined
 def sort_bank(m, queue, bank):
     """Put a bank into the lists it belongs in after its row, oldest hit or oldest other request has changed."""
     part = bank + QUEUE + queue * QUEUE_FIELDS
@@ -124,7 +124,7 @@ def sort_bank(m, queue, bank):
         m[part + MISS_KIND] = kind
 
 
-@kernel
+@inlined
 def touch(m, bank):
     """Note that the champions have to be compared anew with what `bank` offers."""
     count = m[NUM_TOUCHED]
@@ -146,7 +146,7 @@ def forget_champions(m):
     m[NUM_TOUCHED] = 0
 
 
-@kernel
+@inlined
 def enqueue(m, queue, ident, bank, row, address, tick):
     """Put a request at the end of queue 0 (reads) or 1 (writes); the caller has checked that there is room."""
     slot = m[FREE_SLOT]
@@ -176,7 +176,7 @@ def enqueue(m, queue, ident, bank, row, address, tick):
     m[NUM_READS + queue] += 1
 
 
-@kernel
+@inlined
 def dequeue(m, queue, slot):
     """Take a slot out of its queue. The slot itself stays with the caller."""
     bank = m[slot + BANK]
@@ -201,7 +201,7 @@ def dequeue(m, queue, slot):
     m[NUM_READS + queue] -= 1
 
 
-@kernel
+@inlined
 def release(m, slot):
     """Give a slot back."""
     m[slot + NEXT] = m[FREE_SLOT]
