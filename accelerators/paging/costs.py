@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from tiergarten.sim.copy_cost import pcie_copy_cost
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.units import PS_PER_S, PS_PER_US
 
@@ -34,6 +35,8 @@ class UvmCosts:
     """Each evicted chunk beside its bytes."""
     evict_copy_ps: int = 0
     """Each contiguous copy back to the host."""
+    pipelined: bool = False
+    """Whether the driver pushes a batch's copies and waits for them at its end (both directions at once), or after each VABlock."""
     remote_touch_ps: int = 200_000
     """A touch over the link that is not hidden; UVMSmart uses 200 core cycles (0.135 us), rounded up here for PCIe: an estimate."""
 
@@ -90,11 +93,14 @@ that first touches one VABlock (the paper: up to 64 %).
 """
 
 RTX_5090: Final = UvmCosts(
-    batch_ps=20 * PS_PER_US,
-    block_ps=4 * PS_PER_US,
-    copy_ps=815_000,
-    h2d_bytes_per_s=50e9,
-    d2h_bytes_per_s=50e9,
-    setup_ps=100 * PS_PER_US,
-    evict_ps=4 * PS_PER_US,
+    batch_ps=round(100 * PS_PER_US),
+    block_ps=round(12.5 * PS_PER_US),
+    copy_ps=0,
+    h2d_bytes_per_s=pcie_copy_cost(5, 16).bytes_per_s,
+    d2h_bytes_per_s=pcie_copy_cost(5, 16).bytes_per_s,
+    setup_ps=400 * PS_PER_US,
+    pipelined=True,
 )
+"""RTX 5090 on PCIe 5 x16. Nothing here is fitted to that card: batch, VABlock and set-up are CPU time, kept from the Titan V; the
+link is `pcie_copy_cost(5, 16)`, 46.8 GB/s. Pages cost nothing of their own, because whole regions are mapped by big pages, and
+copies are pushed ahead (the driver waits on its trackers before the replay)."""

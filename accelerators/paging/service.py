@@ -1,8 +1,8 @@
 """Kernels for the driver's side of a fault: fetch a batch, service it VABlock by VABlock, add up what that costs.
 
 Behaviour: NVIDIA open kernel module 545.23.06, uvm_gpu_replayable_faults.c; measured structure: Allen & Ge, SC'21.
-Cost of a batch: `batch + entries * entry + sum over VABlocks (block + setup if first touch + copies * copy + pages * page +
-bytes / rate) + evictions * (evict + copies * evict_copy + bytes / rate)`, one batch at a time on one CPU thread.
+Cost of a batch: `batch + entries * entry + sum over VABlocks (block + setup if first touch + copies * copy + pages * page) +
+evictions * (evict + copies * evict_copy)` on one CPU thread, plus bytes / rate in each direction; one batch at a time.
 """
 
 import numpy as np
@@ -226,7 +226,8 @@ def hold_memory(state: PagingState, config: KernelConfig, block: int) -> bool:
 def move_planned(state: PagingState, config: KernelConfig, block: int, cause: int) -> int:
     """Fetch the planned pages and clear the plan.
 
-    Contiguous pages of one kind (faulted, prefetched) are one copy. Returns picoseconds of copies, page-table work and bytes.
+    Contiguous pages of one kind (faulted, prefetched) are one copy. Returns driver time in ps; link time goes to
+    `now[IN_PS]`.
     """
     base = block * config.pages_per_block
     copies, moved = 0, 0
@@ -256,11 +257,8 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
                 run_kind = 0
     state.counts[Count.H2D_COPIES] += copies
     state.counts[Count.H2D_PAGES] += moved
-    return (
-        copies * config.copy_ps
-        + moved * config.page_ps
-        + np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
-    )
+    state.now[Now.IN_PS] += np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
+    return copies * config.copy_ps + moved * config.page_ps
 
 
 @kernel
