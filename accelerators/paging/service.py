@@ -139,15 +139,12 @@ def plan_tree(state: PagingState, config: KernelConfig, block: int, grows: bool)
 
 @kernel
 def plan_drawn_page(state: PagingState, config: KernelConfig, block: int) -> None:
-    """Mark the first missing page at or after a position that was drawn beforehand."""
-    start = state.draws[state.now[Now.DRAWN] % len(state.draws)]
+    """Mark one page of the VABlock, drawn beforehand, if it is missing."""
+    index = state.draws[state.now[Now.DRAWN] % len(state.draws)] % config.pages_per_block
     state.now[Now.DRAWN] += 1
-    for step in range(config.pages_per_block):
-        index = (start + step) % config.pages_per_block
-        flags = state.pages[block * config.pages_per_block + index]
-        if flags & VALID and not flags & DEVICE and state.plan[index] == 0:
-            plan_page(state, config, block, block * config.pages_per_block + index, AHEAD)
-            return
+    flags = state.pages[block * config.pages_per_block + index]
+    if flags & VALID and not flags & DEVICE:
+        plan_page(state, config, block, block * config.pages_per_block + index, AHEAD)
 
 
 @kernel
