@@ -9,6 +9,7 @@ from abc import abstractmethod
 from heapq import heappop, heappush
 
 import numpy as np
+
 from tiergarten.sim.contracts import AccessBatch, Completions, MemoryModel
 from tiergarten.sim.engine import Call, Engine
 from tiergarten.sim.registry import Registry

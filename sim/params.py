@@ -5,10 +5,12 @@ are the fields of the class's own `Params`.
 """
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
 from tiergarten.sim import units
 
 
@@ -18,12 +20,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
-def _reads(parse: Any, example: str, json_type: str = "string") -> list[Any]:
-    def convert(value: Any, info: ValidationInfo) -> Any:
-        # parsed values (ints and floats) come back only from our own code, never from a file
-        return value if info.mode == "python" and (info.context or {}).get("parsed") else parse(value)
-
-    return [BeforeValidator(convert, json_schema_input_type=str), Field(examples=[example])]
+def _reads(parse: Callable[[object], Any], example: str) -> tuple[Any, Any]:
+    return BeforeValidator(parse, json_schema_input_type=str), Field(examples=[example])
 
 
 Bytes = Annotated[int, *_reads(units.parse_bytes, "80 GiB")]

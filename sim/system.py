@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Final
 
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
@@ -11,6 +12,9 @@ from tiergarten.sim.server import DurationPs, Server
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, LogRow, Transfer
+
+COMPUTE: Final = "compute"
+"""Stands for the device beside a tier, as the source or destination of an access that uses no link."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,17 @@ class System:
         """The tier's own device writes `num_bytes` to it."""
         return self._begin(self._access_route(tier, True), num_bytes, Cause.DEMAND, role, owner, address)
 
+    def record_access(self, tier: str, is_write: bool, num_bytes: int, role: Role, started_ps: int) -> None:
+        """Log bytes that the tier's own device has moved from `started_ps` until now, at a time that the caller computed.
+
+        For devices whose roofline covers their own memory: the bytes count, but they queue at no server.
+        """
+        route = self._access_route(tier, is_write)
+        now_ps = self.engine.now_ps
+        self.log.append(
+            (self.next_transfer_id(), route, num_bytes, Cause.DEMAND, role, started_ps, started_ps, now_ps, -1)
+        )
+
     def _begin(self, route: Route, num_bytes: int, cause: Cause, role: Role, owner: int, address: int = -1) -> Transfer:
         if num_bytes <= 0:
             raise TiergartenError(
@@ -143,7 +158,9 @@ class System:
         key = (tier, "write" if is_write else tier)
         if key not in self._routes:
             self._require(tier)
-            self._routes[key] = Route(tier, tier, "", ((self.tiers[tier].server, is_write, False),), 0, (), (), False)
+            source, destination = (COMPUTE, tier) if is_write else (tier, COMPUTE)
+            hops = ((self.tiers[tier].server, is_write, False),)
+            self._routes[key] = Route(source, destination, "", hops, 0, (), (), False)
         return self._routes[key]
 
     def _shortest(self, source: str, destination: str) -> list[tuple[Link, str]]:

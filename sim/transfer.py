@@ -4,6 +4,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from simpy.events import Event
+
 from tiergarten.sim.server import PENDING
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ have done beside the driver is thus counted after it; for fault-bound work, wher
 """
 
 import numpy as np
+
 from tiergarten.accelerators.paging.access_counters import serve_notices
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, ReplayKind
 from tiergarten.accelerators.paging.kernels import kernel

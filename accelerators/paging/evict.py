@@ -5,6 +5,7 @@ pages, head of the used list. The used list is in order of allocation; the LRU p
 """
 
 import numpy as np
+
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import UNUSED_HEAD, USED_HEAD, empty_chunk, release_memory, take_memory

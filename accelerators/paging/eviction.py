@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging.kernel_config import EvictionKind
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.registry import Registry

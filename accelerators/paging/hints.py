@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging.state import DEVICE, HOST, PREFER_DEVICE, PREFER_HOST, READ_MOSTLY, REMOTE
 from tiergarten.sim.registry import Registry
 

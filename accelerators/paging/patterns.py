@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging.touch import Lanes
 from tiergarten.accelerators.paging.uvm import FaultHardware
 from tiergarten.sim.errors import InputError, Problem

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging.kernel_config import PrefetchKind
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.registry import Registry

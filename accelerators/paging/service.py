@@ -6,6 +6,7 @@ evictions * (evict + copies * evict_copy)` on one CPU thread, plus bytes / rate 
 """
 
 import numpy as np
+
 from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, PrefetchKind
 from tiergarten.accelerators.paging.kernels import kernel

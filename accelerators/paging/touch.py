@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig, ReplayKind
 from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import USED_HEAD, USED_TAIL, append_chunk, unlink_chunk

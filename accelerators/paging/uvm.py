@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.accelerators.paging import costs as cost_presets
 from tiergarten.accelerators.paging.access_counters import migrate_block
 from tiergarten.accelerators.paging.advance import ASK_EVICTOR, ASK_PREFETCHER, FINISHED, advance

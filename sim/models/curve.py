@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.memory import DeterminateModel, memory_models
 from tiergarten.sim.params import InputFile, PositivePs, StrictModel, open_text
@@ -81,9 +82,13 @@ def read_curves(path: Path) -> CurveFamily:
                 except (TypeError, ValueError):
                     problems.append(Problem("is not three numbers", str(path), reader.line_num))
                 else:
-                    if not (0 <= share <= 100 and 0 < bandwidth < 1e9 and 0 < latency < 1e12):
+                    if not (0 <= share <= 100 and 0 <= bandwidth < 1e9 and 0 < latency < 1e12):
                         problems.append(
-                            Problem("is out of range (read_percent 0..100, others > 0)", str(path), reader.line_num)
+                            Problem(
+                                "is out of range (read_percent 0..100, bandwidth >= 0, latency > 0)",
+                                str(path),
+                                reader.line_num,
+                            )
                         )
                     points.setdefault(share, []).append((bandwidth, latency))
                 if len(problems) >= 20:
@@ -100,8 +105,12 @@ def read_curves(path: Path) -> CurveFamily:
 
 
 def _rising_branch(points: list[tuple[float, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(bytes/s, ps) from the lightest load to the largest bandwidth; latency made monotone from the heavy end down."""
+    """(bytes/s, ps) up to the largest bandwidth; what is slower than that point is the over-saturated branch and is left out.
+
+    Latencies are made monotone from the heavy end down, so that noise at light load does not make waves.
+    """
     ordered = np.array(sorted(points))
+    ordered = ordered[ordered[:, 1] <= ordered[ordered[:, 0] == ordered[-1, 0], 1].min()]
     bandwidths, first = np.unique(
         ordered[:, 0], return_index=True
     )  # of equal bandwidths the lower latency: sorted first
@@ -124,9 +133,7 @@ class CurveModel(DeterminateModel):
         scale: float = Field(
             1.0, gt=0, description="Multiplies the bandwidths: number of identical memories side by side."
         )
-        window: PositivePs = Field(
-            10_000_000, description="Time over which the load is averaged.", validate_default=False
-        )
+        window: PositivePs = Field(10_000_000, description="Time over which the load is averaged.")
 
     def __init__(self, curves: CurveFamily, scale: float = 1.0, window_ps: int = 10_000_000):
         super().__init__()

@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 from pydantic import Field
+
 from tiergarten.sim.memory import Cursor, DeterminateModel, memory_models
 from tiergarten.sim.params import PositiveBytes, PositivePs, StrictModel
 from tiergarten.sim.tier import TierSpec
@@ -26,8 +27,8 @@ class SramModel(DeterminateModel):
 
         banks: int = Field(32, gt=0, le=65536, description="Number of banks, words interleaved over them.")
         ports: int = Field(1, gt=0, le=16, description="Words that a bank serves per clock.")
-        word: PositiveBytes = Field(8, description="Width of a bank.", validate_default=False)
-        clock: PositivePs = Field(1000, description="Clock period.", validate_default=False)
+        word: PositiveBytes = Field(8, description="Width of a bank.")
+        clock: PositivePs = Field(1000, description="Clock period.")
 
     def __init__(self, tier: TierSpec, params: "SramModel.Params"):
         super().__init__()
