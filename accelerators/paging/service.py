@@ -13,6 +13,7 @@ from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
+    ALL,
     DEVICE,
     FAULTED,
     FREE,
@@ -181,7 +182,7 @@ def plan_faults(state: PagingState, config: KernelConfig, block: int, begin: int
         if accessible(flags, is_write):
             state.counts[Count.DUPLICATES] += 1
         elif flags & DEVICE:
-            state.pages[page] = flags & ~HOST
+            state.pages[page] = flags & (ALL ^ HOST)
             state.counts[Count.INVALIDATED_PAGES] += 1
         elif flags & PREFER_HOST or keep_on_host:
             state.pages[page] = flags | REMOTE

@@ -38,6 +38,9 @@ PREFER_HOST: Final = int(Page.PREFER_HOST)
 VALID: Final = int(Page.VALID)
 PREFER_DEVICE: Final = int(Page.PREFER_DEVICE)
 
+ALL: Final = 255
+"""Every bit; `ALL ^ HOST` clears HOST (and works on a numpy byte, where `~HOST` would be negative)."""
+
 NOTHING: Final = -1
 """No chunk, no page."""
 LONG_AGO_PS: Final = -(2**62)

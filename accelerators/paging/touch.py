@@ -14,7 +14,7 @@ from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelCon
 from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import USED_HEAD, USED_TAIL, append_chunk, unlink_chunk
 from tiergarten.accelerators.paging.service import accessible
-from tiergarten.accelerators.paging.state import DEVICE, DIRTY, PREFER_HOST, REMOTE, Count, Now, PagingState
+from tiergarten.accelerators.paging.state import ALL, DEVICE, DIRTY, PREFER_HOST, REMOTE, Count, Now, PagingState
 
 LRU, LFU, TREE = (
     int(EvictionKind.LEAST_RECENTLY_USED),
@@ -128,7 +128,7 @@ def touch_remote(state: PagingState, config: KernelConfig, page: int) -> bool:
     block = page // config.pages_per_block
     pinned_until = state.block_pinned_until_ps[block]
     if pinned_until > 0 and pinned_until <= state.now[Now.TIME_PS] and not state.pages[page] & PREFER_HOST:
-        state.pages[page] &= ~REMOTE
+        state.pages[page] &= ALL ^ REMOTE
         return False
     state.counts[Count.REMOTE_TOUCHES] += 1
     state.counts[Count.REMOTE_PS] += config.remote_touch_ps
