@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiergarten.sim.errors import InputError, TraceError
@@ -38,6 +38,7 @@ def test_known_text_is_read_and_its_format_told(tmp_path, name, suffix):
 
 
 @pytest.mark.parametrize("name", TEXT)
+@settings(deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 2**50), st.booleans()), min_size=1, max_size=20))
 def test_round_trip(tmp_path_factory, name, rows):
     path = tmp_path_factory.mktemp("addresses") / "x.txt.gz"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiergarten.sim.errors import TraceError
@@ -33,6 +33,7 @@ def brute_distances(blocks: list[int]) -> list[int]:
     return found
 
 
+@settings(deadline=None)
 @given(blocks_list)
 def test_reuse_distances_by_brute_force(blocks):
     array = np.array(blocks, np.int64)
@@ -40,6 +41,7 @@ def test_reuse_distances_by_brute_force(blocks):
     assert reuse_distances.py_func(array, 8).tolist() == brute_distances(blocks)
 
 
+@settings(deadline=None)
 @given(blocks_list)
 def test_working_sets_by_brute_force(blocks):
     windows = np.arange(1, len(blocks) + 1)
@@ -49,6 +51,7 @@ def test_working_sets_by_brute_force(blocks):
     assert found == pytest.approx(wanted)
 
 
+@settings(deadline=None)
 @given(blocks_list, st.sampled_from([1, 2, 4]))
 def test_lru_cache_hits_below_its_size(blocks, capacity):
     cache = LruSlots(capacity)
