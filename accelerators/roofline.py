@@ -23,5 +23,5 @@ class Roofline:
         return max(flops / self.flops_per_s, num_bytes / self.bytes_per_s)
 
     def bound(self, flops: float, num_bytes: float) -> str:
-        """ "compute" or "memory", whichever takes longer; "memory" on the ridge."""
+        """Either "compute" or "memory", whichever takes longer; "memory" on the ridge."""
         return "compute" if flops / self.flops_per_s > num_bytes / self.bytes_per_s else "memory"

@@ -120,7 +120,7 @@ class RunFolder:
         if kind in (pa.int64(), pa.float64()) and not numeric and not pa.types.is_null(column.type):
             raise self._fault(table, f"must be a number, not {column.type}", name)
         try:
-            return column.cast(kind)
+            return column.cast(kind, safe=kind != pa.float64())
         except pa.ArrowException as error:
             raise self._fault(table, f"must be {kind}, not {column.type}: {error}", name) from error
 

@@ -77,11 +77,9 @@ def format_metric(key: str, value: object) -> str:
     """The value as a reader wants it: "112.4 ms", "80 GiB", "0.4312"."""
     if value is None:
         return "none"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300 or value != value:
         return str(value)
     unit = quantity(key).unit
-    if value != value or value in (float("inf"), float("-inf")):
-        return str(value)
     if unit in _PS:
         return format_ps(value * _PS[unit]) if value else f"0 {unit}"
     if unit == "B":

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tiergarten.reports import style
+from tiergarten.reports.binning import busiest
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.lanes import lay_out
@@ -15,6 +16,7 @@ from tiergarten.sim.units import format_ps
 
 COLUMNS = ("id", "source", "destination", "bytes", "cause", "requested_ps", "started_ps", "finished_ps", "route")
 MAX_ROWS = 64
+MAX_LANES = 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Gantt:
     def data(self, folder: RunFolder) -> pd.DataFrame:
         window = _densest(folder.table("transfers", COLUMNS), max(2, self.transfers))
         rows = window.rows.assign(lane=_lanes(window.rows))
+        kept, _ = busiest(rows.assign(one=1), "lane", "one", MAX_LANES)
+        rows = rows[rows["lane"].isin(kept)]
         parts = []
         for _, part in rows.groupby("lane", sort=True):
             track = lay_out(part["requested_ps"].to_numpy(), part["finished_ps"].to_numpy())
@@ -47,7 +51,8 @@ class Gantt:
         height = data.groupby("lane", sort=True)["track"].max() + 1
         share = max(2, MAX_ROWS // len(height))
         fits = data["track"] < share
-        return data[fits].assign(transfers_total=window.total, tracks_cut=int((~fits).sum())).reset_index(drop=True)
+        cut = len(window.rows) - int(fits.sum())
+        return data[fits].assign(transfers_total=window.total, transfers_cut=cut).reset_index(drop=True)
 
     def draw(self, data: pd.DataFrame) -> Figure:
         height = data.groupby("lane", sort=True)["track"].max() + 1
@@ -74,11 +79,11 @@ class Gantt:
         return figure
 
     def caption(self, data: pd.DataFrame) -> str:
-        total, cut = int(data["transfers_total"].max()), int(data["tracks_cut"].max())
+        total, cut = int(data["transfers_total"].max()), int(data["transfers_cut"].max())
         text = f"{len(data)} transfers, one bar each: grey from request to start, coloured from start to finish."
         if len(data) + cut < total:
             text += f" The stretch of the run in which transfers start most densely, out of {total:,}."
-        return text + (f" {cut} of them, in the deepest queues, found no room." if cut else "")
+        return text + (f" {cut} more, in the deepest queues or the least used routes, found no room." if cut else "")
 
 
 def _densest(table: pd.DataFrame, count: int) -> _Window:

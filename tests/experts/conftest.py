@@ -32,12 +32,6 @@ workload:
   batches: 12
 """
 
-STEP_S = 0.25
-"""Reading 1 GB at 4 GB/s; the keys and values of a few tokens, 4 bytes each, are nothing."""
-RUN_S = 2 * STEP_S
-"""The prefill gives the first of two tokens, one step the other."""
-COPY_S = 1.0
-
 
 @pytest.fixture
 def run_small(tmp_path: Path):

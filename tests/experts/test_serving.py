@@ -5,9 +5,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiergarten.sim.errors import ScenarioError
+from tiergarten.sim.errors import ScenarioError, TiergartenError
 
-from .conftest import COPY_S, RUN_S
+RUN_S = 2 * 0.25
+"""Reading 1 GB at 4 GB/s twice: the prefill gives the first of two tokens, one step the other; a context of 4 bytes a token is
+nothing."""
+COPY_S = 1.0
+"""1 GB at 1 GB/s."""
 
 
 def measured(result, name):
@@ -205,7 +209,9 @@ def test_cache_that_cannot_hold_router_and_one_expert_is_out_of_memory(run_small
         ({"workload__number_format": "fp4"}, r"no peak_flops for 'fp4'"),
         ({"workload__choice": "zpf"}, r"workload\.choice"),
         ({"workload__choice": {"name": "zipf", "exponent": -1}}, r"workload\.choice.*exponent"),
+        ({"workload__batches": 100_000, "workload__batch_size": 4096}, r"workload\.batches: .* at most 2000000"),
         ({"workload__experts": 0}, r"workload\.experts"),
+        ({"workload__model": "llama-7"}, r"workload\.model: unknown model 'llama-7'\. Did you mean 'llama-2-7b'"),
         ({"workload__model__parameters": "seven"}, r"workload\.model\.parameters"),
         ({"workload__output_tokens": 2.5}, r"workload\.output_tokens"),
         ({"workload__batch_sise": 2}, r"workload\.batch_sise: unknown key\. Did you mean 'batch_size'"),
@@ -214,3 +220,24 @@ def test_cache_that_cannot_hold_router_and_one_expert_is_out_of_memory(run_small
 def test_bad_scenarios_say_where_and_what(run_small, values, message):
     with pytest.raises(ScenarioError, match=message):
         run_small(**values)
+
+
+def test_bundled_model_by_name_has_its_true_number_of_weights(run_small):
+    """6,738,415,616 weights (Touvron et al., Llama 2, 2023, and the published checkpoint), two bytes each."""
+    capacities = {"tiers__hbm__capacity": "60 GB", "workload__experts": 3}
+    result = run_small(**capacities, workload__model="llama-2-7b", workload__batches=1)
+    assert measured(result, "expert_bytes") == 2 * 6_738_415_616
+
+
+def test_a_run_longer_than_the_clock_says_so(run_small):
+    """2^63 ps are 106 days."""
+    with pytest.raises(TiergartenError, match="more than 106 days"):
+        run_small(tiers__hbm__bandwidth="10 B/s")
+
+
+def test_a_run_cut_short_reports_what_was_finished(run_small):
+    result = run_small(workload__experts=3, workload__warm_up=0, run__until="5 s")
+    requests = result.requests.to_pandas()
+    assert measured(result, "batches") == 2  # of two seconds each
+    assert (requests["finished_ps"] >= 0).sum() == 2
+    assert requests["finished_ps"].iloc[-1] == -1

@@ -71,7 +71,7 @@ def test_a_key_tells_label_unit_and_sense(key: str, label: str, unit: str, sense
     [
         ("ttft_ms", 1500.0, "1.5 s"), ("ttft_ms", 0, "0 ms"), ("kv_bytes", 80 * 2**30, "80 GiB"), ("hit_rate", 0.43125, "0.4313"),
         ("requests", 12031, "12,031"), ("x_bytes_per_s", 3.35e12, "3.35 TB/s"), ("policy", "lru", "lru"), ("ok", True, "True"),
-        ("ttft_ms", float("nan"), "nan"), ("ttft_ms", None, "none"), ("huge", 10**400, f"{10**400:,}"),
+        ("ttft_ms", float("nan"), "nan"), ("ttft_ms", None, "none"), ("huge_ms", 10**400, str(10**400)),
     ],
 )  # fmt: skip
 def test_a_value_is_written_with_its_unit(key: str, value: object, text: str) -> None:

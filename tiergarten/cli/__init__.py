@@ -32,8 +32,10 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def _mount() -> None:
-    """Commands of `main_commands` at the top, every other module's `app` under its name."""
+def mount() -> None:
+    """Put the commands of every module in: at the top where it says `TOP_LEVEL`, else under the module's name. Once is enough."""
+    if app.registered_groups:
+        return
     for module_info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{module_info.name}")
         group = getattr(module, "app", None)
@@ -45,7 +47,7 @@ def _mount() -> None:
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a check or verification failed, 2 bad input, 130 interrupted."""
-    _mount()
+    mount()
     try:
         app()
     except TiergartenError as error:

@@ -57,17 +57,13 @@ def compare(
             folder, _ = run_sweep(scenario, out, workers, bar.update)
         folders[scenario.name] = RunFolder.open(folder)
     drawn = latency_against_experts(folders)
-    files = save(drawn, out)
+    picture = save(drawn, out)
     if as_json:
-        print(
-            json.dumps(
-                {"files": [str(file) for file in files], "points": json.loads(drawn.data.to_json(orient="records"))}
-            )
-        )
+        print(json.dumps({"figure": str(picture), "points": json.loads(drawn.data.to_json(orient="records"))}))
     elif not quiet:
         console = Console()
         console.print(_steps_table(drawn.data))
-        console.print(f"Figure: {files[0]}", highlight=False)
+        console.print(f"Figure: {picture}", highlight=False)
 
 
 @app.command()
@@ -93,13 +89,13 @@ def footprint(
     rows = [row for name in systems or SYSTEMS for row in nodes_needed(load_scenario(name), numbers)]
     drawn = nodes_against_experts(pd.DataFrame(rows))
     out.mkdir(parents=True, exist_ok=True)
-    files = save(drawn, out)
+    picture = save(drawn, out)
     if as_json:
-        print(json.dumps({"files": [str(file) for file in files], "points": rows}))
+        print(json.dumps({"figure": str(picture), "points": rows}))
     elif not quiet:
         console = Console()
         console.print(_nodes_table(drawn.data))
-        console.print(f"Figure: {files[0]}", highlight=False)
+        console.print(f"Figure: {picture}", highlight=False)
 
 
 def expert_numbers(text: str) -> list[int]:

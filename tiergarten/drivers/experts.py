@@ -1,7 +1,7 @@
 """Workload `experts`: a composition of experts served in a closed loop, the next batch when the last one is done."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -11,28 +11,48 @@ from tiergarten.accelerators.experts.footprint import Footprint
 from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
 from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_ps, served_metrics, served_tables
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
+from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.driver import Driver, Machine, Output, drivers
-from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
+from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.policies import eviction_policies
-from tiergarten.sim.units import format_bytes
+from tiergarten.sim.units import NEVER_PS, format_bytes
 
 if TYPE_CHECKING:
     from tiergarten.scenario.load import Scenario
     from tiergarten.scenario.schema import ScenarioSchema
 
 
+MAX_PROMPTS: Final = 2_000_000
+"""Bounds the memory of a run; each prompt leaves a record and its transfers."""
+
+
 def _by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _bundled_model(value: Any) -> Any:
+    """A bundled model by its name, spelled out."""
+    if not isinstance(value, str):
+        return value
+    try:
+        shape = model_shape(value)
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from error
+    kept = {key: getattr(shape, key) for key in ("parameters", "layers", "heads", "kv_heads", "head_size")}
+    return kept | {"value_bytes": int(shape.weight_bytes_per_value)}
+
+
+Model = Annotated[LanguageModel, BeforeValidator(_bundled_model)]
 
 
 class ExpertsParams(StrictModel):
     """Keys of a workload of kind `experts`."""
 
     experts: int = Field(gt=0, le=100_000, description="Number of experts; all have the size of `model`.")
-    model: LanguageModel = Field(description="Each expert as numbers.")
-    router: LanguageModel | None = Field(None, description="The router as numbers; absent = like an expert.")
+    model: Model = Field(description="Each expert: a bundled model by name, or its numbers.")
+    router: Model | None = Field(None, description="The router, likewise; absent = like an expert.")
     router_output_tokens: int | None = Field(
         None, gt=0, le=100_000, description="Tokens that the router generates; absent = as many as an expert."
     )
@@ -118,6 +138,10 @@ class Experts(Driver):
         if eviction not in eviction_policies:
             known = did_you_mean(eviction, eviction_policies.names())
             problems.append(("policies.eviction", f"unknown eviction policy {eviction!r}. {known}"))
+        num_prompts = (params.warm_up_batches + params.batches) * params.batch_size
+        if num_prompts > MAX_PROMPTS:
+            text = f"{num_prompts} prompts with the warm-up; a run serves at most {MAX_PROMPTS}"
+            problems.append(("workload.batches", text))
         try:
             self._device(scenario.devices).flops_per_s(params.number_format)
         except ValueError as error:
@@ -149,6 +173,8 @@ class Experts(Driver):
         server = ExpertServer(machine.engine, machine.system, machine.placement, policy, plan)
         machine.engine.process(server.serve(experts, machine.progress))
         machine.run()
+        if machine.engine.now_ps >= NEVER_PS:
+            raise TiergartenError("the run lasts more than 106 days of simulated time; raise bandwidths or serve less")
         return Output(
             metrics={
                 **served_metrics(server.batches[params.warm_up_batches :], server.prompts, params.output_tokens),
