@@ -64,3 +64,95 @@ def _print_reports(reports: list) -> None:
         f"request by request {sum(r.passed for r in exact)} / {len(exact)} cases, "
         f"{sum(r.matched for r in exact)} / {sum(r.total for r in exact)} requests."
     )
+
+
+@app.command()
+def bench(as_json: Json = False) -> None:
+    """Page transactions per second of user CPU, per workload, compilation apart.
+
+    Example: tiergarten flash bench
+    """
+    from tiergarten.sim.flash.speed import measure_all
+
+    rows = measure_all()
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("workload", "requests", "pages", "CPU s", "requests/s", "pages/s")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.requests:,}",
+            f"{row.pages:,}",
+            f"{row.cpu_s:.3f}",
+            f"{row.requests / row.cpu_s:,.0f}",
+            f"{row.pages / row.cpu_s:,.0f}",
+        )
+    Console().print(table)
+
+
+@app.command()
+def curve(
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("flash-curves.csv"),
+    drive: Annotated[list[str] | None, typer.Option("--drive", help="Only this drive; may be repeated.")] = None,
+    requests: Annotated[int, typer.Option(min=100, help="Requests per point.")] = 3000,
+    as_json: Json = False,
+) -> None:
+    """Throughput and latency against request size x queue depth x threads, by the event kernel, for every drive.
+
+    Threads 0 is the drive alone; with threads, each I/O also takes its thread's time.
+
+    Example: tiergarten flash curve --drive pcie4-tlc -o curves.csv
+    """
+    import csv
+    import os
+
+    from tiergarten.cli.progress import Bar
+    from tiergarten.sim.flash.curve_grid import grid_points, measure_point
+    from tiergarten.sim.flash.levels import COLUMNS, curve_rows
+    from tiergarten.sim.flash.presets import PRESETS, preset
+
+    names = drive or list(PRESETS)
+    configs = {name: preset(name) for name in names}
+    plan = [(name, load) for name in names for load in grid_points(requests)]
+    rows = []
+    with Bar("measuring", silent=as_json) as bar:
+        for i, (name, load) in enumerate(plan):
+            rows += curve_rows(name, [(load, measure_point(configs[name], load))])
+            bar.update((i + 1) / len(plan))
+    part = out.with_name(out.name + ".part")
+    with open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, out)
+    print(json.dumps({"file": str(out), "rows": len(rows)}) if as_json else f"{len(rows)} points in {out}")
+
+
+@app.command()
+def points(
+    published: Annotated[Path, typer.Argument(help="flash.yaml: published measurements with their sources.")],
+    as_json: Json = False,
+) -> None:
+    """The presets of current drives against published measurements; exit code 1 if a point is off by more than 15 %.
+
+    Example: tiergarten flash points reference/flash.yaml
+    """
+    from tiergarten.sim.flash.published import TOLERANCE, compare
+
+    found = compare(published)
+    if as_json:
+        print(json.dumps([asdict(point) for point in found], indent=1))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("drive", "point", "published", "ours", "deviation", "source")
+        for p in found:
+            table.add_row(p.drive, p.what, f"{p.published:,.4g} {p.unit}", f"{p.ours:,.4g}", f"{p.deviation:+.1%}", p.source)
+        Console(width=None if sys.stdout.isatty() else 150).print(table)
+    if any(abs(point.deviation) > TOLERANCE for point in found):
+        raise typer.Exit(1)
