@@ -13,7 +13,9 @@ def main() -> None:
     print(f"{'workload':46} {'requests/s':>12} {'pages/s':>12} {'ns/event':>9}")
     for speed in measure_all():
         per_event = speed.cpu_s / speed.events * 1e9
-        print(f"{speed.name:46} {speed.requests / speed.cpu_s:12,.0f} {speed.pages / speed.cpu_s:12,.0f} {per_event:9.0f}")
+        print(
+            f"{speed.name:46} {speed.requests / speed.cpu_s:12,.0f} {speed.pages / speed.cpu_s:12,.0f} {per_event:9.0f}"
+        )
 
 
 if __name__ == "__main__":

@@ -72,11 +72,15 @@ class Requests:
         found = []
         bad = np.flatnonzero((self.num_sectors <= 0) | (self.num_sectors > 65535))
         if len(bad):
-            found.append(Problem(f"a request has 1 to 65535 sectors, this one {self.num_sectors[bad[0]]}", path=f"row {bad[0]}"))
+            found.append(
+                Problem(f"a request has 1 to 65535 sectors, this one {self.num_sectors[bad[0]]}", path=f"row {bad[0]}")
+            )
         bad = np.flatnonzero((self.first_sectors < 0) | (self.first_sectors >= config.logical_sectors))
         if len(bad):
             limit = config.logical_sectors
-            found.append(Problem(f"sector {self.first_sectors[bad[0]]} is not on the drive of {limit}", path=f"row {bad[0]}"))
+            found.append(
+                Problem(f"sector {self.first_sectors[bad[0]]} is not on the drive of {limit}", path=f"row {bad[0]}")
+            )
         if self.queue_depth == 0 and len(self.arrivals_ns) != len(self):
             found.append(Problem("a trace needs the arrival of every request"))
         elif self.queue_depth == 0 and np.any(np.diff(self.arrivals_ns) < 0):
@@ -139,7 +143,9 @@ def _parameters(m: Memory, config: DriveConfig, queue_depth: int) -> None:
     m[Param.WINDOW] = cache.write_through_window_ns
     m[Param.IDEAL_MAPPING] = config.mapping.ideal
     address_bits = math.log2(geometry.num_pages)
-    m[Param.CMT_ENTRIES] = max(1, config.mapping.table_bytes // math.ceil((2 * address_bits + geometry.sectors_per_page) / 8))
+    m[Param.CMT_ENTRIES] = max(
+        1, config.mapping.table_bytes // math.ceil((2 * address_bits + geometry.sectors_per_page) / 8)
+    )
     m[Param.ENTRIES_PER_MAP_PAGE] = geometry.page_bytes // math.ceil((address_bits + geometry.sectors_per_page) / 8)
     m[Param.GC_POLICY] = POLICIES.index(collection.policy)
     m[Param.GC_THRESHOLD] = max(int(collection.threshold * geometry.blocks_per_plane), RESERVED_BLOCKS)
@@ -178,7 +184,9 @@ def _timing_parameters(m: Memory, config: DriveConfig) -> None:
     m[Param.MODERN] = config.is_modern
     geometry = config.geometry
     pages = config.logical_sectors // geometry.sectors_per_page // geometry.num_planes
-    m[Param.LEAST_GOOD_BLOCKS] = min(geometry.blocks_per_plane, -(-pages // geometry.pages_per_block) + RESERVED_BLOCKS + 3)
+    m[Param.LEAST_GOOD_BLOCKS] = min(
+        geometry.blocks_per_plane, -(-pages // geometry.pages_per_block) + RESERVED_BLOCKS + 3
+    )
     m[Param.T_DOORBELL] = payload_ns(m, DOORBELL_BYTES)
     m[Param.T_SQE] = payload_ns(m, SUBMISSION_ENTRY_BYTES)
     m[Param.T_CQE] = payload_ns(m, COMPLETION_ENTRY_BYTES)
@@ -199,7 +207,12 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
     num_random = 16 if config.collection.policy in ("GREEDY", "FIFO") else 2**18
     num_slots = max(1, config.cache.capacity_bytes // geometry.page_bytes)
     in_flight = min(config.host.fetch_size, max_requests) * pages
-    txns = in_flight * 3 + geometry.num_planes * RESERVED_BLOCKS * (geometry.pages_per_block + 1) + 4 * num_slots + per_event
+    txns = (
+        in_flight * 3
+        + geometry.num_planes * RESERVED_BLOCKS * (geometry.pages_per_block + 1)
+        + 4 * num_slots
+        + per_event
+    )
     link_capacity = _power_of_two(4 * min(COMMAND_IDS, max_requests) + 64)
     request_capacity = _power_of_two(max_requests)
     heap = geometry.channels + 4 * geometry.num_planes + 16 + 2 * min(config.host.depth, max_requests)
@@ -238,7 +251,9 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         m = np.zeros(at, np.int64)
     except MemoryError as error:
         needed = format_bytes(8 * at)
-        raise InputError(Problem(f"the drive's tables need {needed} of address space; model a smaller drive", path=config.name)) from error
+        raise InputError(
+            Problem(f"the drive's tables need {needed} of address space; model a smaller drive", path=config.name)
+        ) from error
     m[:FIXED_WORDS] = header
     return m
 
@@ -351,7 +366,9 @@ def run_until(m: Memory, until_ns: int, stop_at_completion: bool = False) -> Sta
     if status == Status.OUT_OF_BLOCKS:
         raise DeadlockError("the flash drive has no free block left to open; give it more over-provisioning")
     if status == Status.OUT_OF_TXNS:
-        raise DeadlockError(f"the flash drive has {m[Glob.LIVE_TXN]} page transactions under way, more than it can hold")
+        raise DeadlockError(
+            f"the flash drive has {m[Glob.LIVE_TXN]} page transactions under way, more than it can hold"
+        )
     return status
 
 
@@ -371,7 +388,11 @@ def run_requests(config: DriveConfig, requests: Requests, drive: Memory | None =
     if found:
         raise InputError(found)
     n = len(requests)
-    m = drive if drive is not None else empty_drive(config, n, int(requests.num_sectors.max(initial=1)), requests.queue_depth)
+    m = (
+        drive
+        if drive is not None
+        else empty_drive(config, n, int(requests.num_sectors.max(initial=1)), requests.queue_depth)
+    )
     load_requests(m, requests)
     run_until(m, FOREVER_NS)
     left = int(n - m[Glob.COMPLETED])

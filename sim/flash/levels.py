@@ -148,7 +148,11 @@ def _grid(file: str, drive: str, points: dict[tuple[int, int, int], float]) -> L
     loads = sorted({load for _, _, load in points})
     holes = [(w, s, n) for w in (0, 1) for s in sizes for n in loads if (w, s, n) not in points]
     if holes or len(sizes) < 2 or len(loads) < 2:
-        what = f"lacks write={holes[0][0]} {holes[0][1]} bytes at depth {holes[0][2]}" if holes else "needs two sizes and two depths"
+        what = (
+            f"lacks write={holes[0][0]} {holes[0][1]} bytes at depth {holes[0][2]}"
+            if holes
+            else "needs two sizes and two depths"
+        )
         raise InputError(Problem(f"drive {drive!r}: {what}", file))
     latency = np.array([[[points[w, s, n] for n in loads] for s in sizes] for w in (0, 1)])
     return LatencyCurve(np.array(sizes, float), np.array(loads, float), latency)

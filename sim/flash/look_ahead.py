@@ -81,7 +81,9 @@ class LookingAheadDrive:
 
     def _new_row(self) -> int:
         if self._rows_used == MAX_COMMANDS:
-            raise DeadlockError(f"more than {MAX_COMMANDS} commands are outstanding on flash drive {self.config.name!r}")
+            raise DeadlockError(
+                f"more than {MAX_COMMANDS} commands are outstanding on flash drive {self.config.name!r}"
+            )
         self._rows_used += 1
         return self._rows_used - 1
 
@@ -92,7 +94,9 @@ class LookingAheadDrive:
             self._save()
         status = run_until(m, FOREVER_NS, True)
         if status == Status.OUT_OF_JOURNAL:
-            raise DeadlockError(f"no command of flash drive {self.config.name!r} completes within the events that can be taken back")
+            raise DeadlockError(
+                f"no command of flash drive {self.config.name!r} completes within the events that can be taken back"
+            )
         found = self._collect()
         if not found:
             raise DeadlockError(f"{self.outstanding} commands of flash drive {self.config.name!r} can never complete")
@@ -118,7 +122,9 @@ class LookingAheadDrive:
     def _used_parts(self) -> Iterator[tuple[int, int]]:
         """(first, end) addresses of what is in use in front of the large tables."""
         m = self.memory
-        at = {name: int(m[name]) for name in (Param.HEAP_AT, Param.UNIT_AT, Param.LINK_AT, Param.REQUEST_AT, Param.TXN_AT)}
+        at = {
+            name: int(m[name]) for name in (Param.HEAP_AT, Param.UNIT_AT, Param.LINK_AT, Param.REQUEST_AT, Param.TXN_AT)
+        }
         yield 0, at[Param.HEAP_AT] + EVENT_WORDS * int(m[Glob.HEAP_SIZE])
         yield at[Param.UNIT_AT], at[Param.LINK_AT]
         capacity = int(m[Param.LINK_MASK]) + 1

@@ -101,7 +101,9 @@ class FlashModel:
             stripe, offset = divmod(address % array.capacity_bytes, array.stripe_bytes)
             here = min(end - address, array.stripe_bytes - offset, array.max_command_bytes)
             if array.num_drives == 1:
-                here = min(end - address, array.max_command_bytes, array.capacity_bytes - address % array.capacity_bytes)
+                here = min(
+                    end - address, array.max_command_bytes, array.capacity_bytes - address % array.capacity_bytes
+                )
                 yield 0, *sector_span(address % array.capacity_bytes, here, SECTOR_BYTES)
             else:
                 local = stripe // array.num_drives * array.stripe_bytes + offset

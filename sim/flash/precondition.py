@@ -47,7 +47,9 @@ def best_of_d_steady_state(pages_per_block: int, utilisation: float, choices: in
     i = np.arange(1, b)
     for step in range(EULER_STEPS):
         powers = tail**choices
-        drift = 1 - powers[1:b] - (b - powers[1 : b + 1].sum()) * (i * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
+        drift = (
+            1 - powers[1:b] - (b - powers[1 : b + 1].sum()) * (i * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
+        )
         following = tail.copy()
         following[1:b] += EULER_STEP * drift
         if step == 0:
@@ -121,8 +123,10 @@ def _widened(config: DriveConfig, workload: Mapping[str, Any], last: int, goal: 
     return last, goal
 
 
-def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """(pages in order of first touch, written-sector mask of every page, pages wanted)."""
+def _pages_touched(
+    config: DriveConfig, workload: Mapping[str, Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(pages in order of first touch, written-sector mask of every page)."""
     per_page = config.geometry.sectors_per_page
     num_lpns = -(-config.logical_sectors // per_page)
     goal = int(workload.get("occupancy", 75) / 100.0 * num_lpns)
@@ -151,7 +155,7 @@ def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[ND
             sectors[sectors + size > last] = 0
         sectors -= sectors % align
         count = int(_touch(touched, stamp, sectors, size, per_page, masks, count, goal))
-    return touched[:count], masks, goal
+    return touched[:count], masks
 
 
 def _block_sizes(config: DriveConfig, share: Float, num_pages: int) -> list[int]:
@@ -187,7 +191,9 @@ def _block_sizes(config: DriveConfig, share: Float, num_pages: int) -> list[int]
             sizes.append(take)
             left_pages -= take
     if left_pages:
-        raise InputError(Problem(f"{left_pages} pages of a plane find no place; lower the occupancy", path="workload.occupancy"))
+        raise InputError(
+            Problem(f"{left_pages} pages of a plane find no place; lower the occupancy", path="workload.occupancy")
+        )
     return sizes
 
 
@@ -214,7 +220,7 @@ def precondition(m: Memory, config: DriveConfig, workload: Mapping[str, Any]) ->
     """Bring a fresh drive into the steady state of a closed-loop workload. Raises InputError where MQSim cannot do it either."""
     if workload["kind"] != "closed":
         raise InputError(Problem("preconditioning needs a closed-loop workload", path="workload.kind"))
-    touched, masks, goal = _pages_touched(config, workload)
+    touched, masks = _pages_touched(config, workload)
     share = valid_page_distribution(config, workload.get("occupancy", 75) / 100.0, workload["dist"] == "STREAMING")
     by_plane: dict[int, list[int]] = {}
     room = config.geometry.pages_per_plane

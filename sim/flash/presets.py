@@ -92,7 +92,9 @@ def pcie5_tlc() -> DriveConfig:
         geometry=FlashGeometry(16, 4, 1, 4, 64, 384, 16384, CellType.TLC),
         pcie=PCIE_5,
         cache=_dram(256),
-        timing=replace(base.timing, read_ns=(45_000, 50_000, 58_000, 58_000), program_ns=(200_000, 350_000, 520_000, 520_000)),
+        timing=replace(
+            base.timing, read_ns=(45_000, 50_000, 58_000, 58_000), program_ns=(200_000, 350_000, 520_000, 520_000)
+        ),
         modern=replace(base.modern, controller_read_ns=10_000, controller_command_ns=400),
     )
 
@@ -156,6 +158,8 @@ def with_capacity(config: DriveConfig, capacity_bytes: int) -> DriveConfig:
     if capacity_bytes <= 0:
         raise InputError(Problem(f"must be above 0, is {capacity_bytes}", path="capacity"))
     geometry = config.geometry
-    per_block = geometry.num_planes * geometry.pages_per_block * geometry.page_bytes * (1 - config.mapping.overprovisioning)
+    per_block = (
+        geometry.num_planes * geometry.pages_per_block * geometry.page_bytes * (1 - config.mapping.overprovisioning)
+    )
     blocks = max(32, ceil(capacity_bytes / per_block) + 1)
     return replace(config, geometry=replace(geometry, blocks_per_plane=blocks))

@@ -92,7 +92,9 @@ def compare(path: Path) -> list[PublishedPoint]:
         ours = (measured.iops if comparison.unit == "IOPS" else measured.bytes_per_s) / comparison.scale
         what = f"{entry['device']}: {entry['what']}"
         found.append(
-            PublishedPoint(comparison.drive, what, published, ours, comparison.unit, ours / published - 1, str(entry["source"]))
+            PublishedPoint(
+                comparison.drive, what, published, ours, comparison.unit, ours / published - 1, str(entry["source"])
+            )
         )
     if not found:
         raise InputError(Problem("holds none of the points that are compared", file=str(path)))

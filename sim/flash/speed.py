@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from tiergarten.sim.flash.drive import empty_drive, load_requests, run_until, FOREVER_NS
+from tiergarten.sim.flash.drive import FOREVER_NS, empty_drive, load_requests, run_until
 from tiergarten.sim.flash.kernel.layout import Glob
 from tiergarten.sim.flash.presets import preset
 from tiergarten.sim.flash.throughput import ClosedLoad, requests_of_load
@@ -14,9 +14,18 @@ LOADS = {
     "random 4 KiB reads, 32 in flight": ("tlc-gen4", ClosedLoad(4096, 32, num_requests=100_000)),
     "random 4 KiB reads, 256 in flight": ("tlc-gen4", ClosedLoad(4096, 256, num_requests=100_000)),
     "random 64 KiB reads, 32 in flight": ("tlc-gen4", ClosedLoad(65536, 32, num_requests=50_000)),
-    "sequential 128 KiB reads, 32 in flight": ("tlc-gen4", ClosedLoad(131072, 32, is_sequential=True, num_requests=50_000)),
-    "random 16 KiB, 70 % reads, 32 in flight": ("tlc-gen4", ClosedLoad(16384, 32, read_share=0.7, num_requests=100_000)),
-    "sequential 1 MiB reads, 32 in flight, PCIe 5": ("pcie5-tlc", ClosedLoad(2**20, 32, is_sequential=True, num_requests=8_000)),
+    "sequential 128 KiB reads, 32 in flight": (
+        "tlc-gen4",
+        ClosedLoad(131072, 32, is_sequential=True, num_requests=50_000),
+    ),
+    "random 16 KiB, 70 % reads, 32 in flight": (
+        "tlc-gen4",
+        ClosedLoad(16384, 32, read_share=0.7, num_requests=100_000),
+    ),
+    "sequential 1 MiB reads, 32 in flight, PCIe 5": (
+        "pcie5-tlc",
+        ClosedLoad(2**20, 32, is_sequential=True, num_requests=8_000),
+    ),
 }
 
 

@@ -70,7 +70,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if found:
         raise InputError(found)
     for name, case in content["cases"].items():
-        found += [Problem(problem.message, str(path), path=f"cases.{name}.{problem.path}") for problem in _case_problems(content, case)]
+        found += [
+            Problem(problem.message, str(path), path=f"cases.{name}.{problem.path}")
+            for problem in _case_problems(content, case)
+        ]
     if found:
         raise InputError(found)
     return dict(content)
@@ -87,10 +90,16 @@ def _case_problems(content: Mapping[str, Any], case: Any) -> list[Problem]:
     ]
     if not found and case["device"] not in content["device_presets"]:
         presets = content["device_presets"]
-        found.append(Problem(f"unknown device {case['device']!r}. {did_you_mean(str(case['device']), presets)}", path="device"))
+        found.append(
+            Problem(f"unknown device {case['device']!r}. {did_you_mean(str(case['device']), presets)}", path="device")
+        )
     if not found:
         reference = case.get("patched", case["stock"])
-        found += [Problem("missing", path=f"stock.{key}") for key in ("makespan_ns", "requests_serviced", "flash") if key not in reference]
+        found += [
+            Problem("missing", path=f"stock.{key}")
+            for key in ("makespan_ns", "requests_serviced", "flash")
+            if key not in reference
+        ]
         found += [] if "file" in case["requests"] else [Problem("missing", path="requests.file")]
     return found
 
@@ -158,7 +167,10 @@ def first_difference(expected: pd.DataFrame, ours: pd.DataFrame) -> str:
         return ""
     row = int(np.argmax(differs))
     fields = [column for column in COMPARED if expected[column].iloc[row] != ours[column].iloc[row]]
-    lines = [f"request {expected['seq'].iloc[row]} differs in {', '.join(fields)}:", "  " + " ".join(f"{c:>12}" for c in COLUMNS)]
+    lines = [
+        f"request {expected['seq'].iloc[row]} differs in {', '.join(fields)}:",
+        "  " + " ".join(f"{c:>12}" for c in COLUMNS),
+    ]
     for i in range(max(0, row - 2), min(len(expected), row + 3)):
         lines.append("  " + " ".join(f"{expected[c].iloc[i]:>12}" for c in COLUMNS) + "  expected")
         if differs[i]:

@@ -75,7 +75,9 @@ def test_partial_overwrite_reads_the_rest_of_the_page_first(trace) -> None:
     assert result.completions_ns[1] - result.arrivals_ns[1] == handshake + rest_of_page + program
 
 
-@pytest.mark.parametrize(("cell", "page", "expected"), [("MLC", 0, 10), ("MLC", 1, 30), ("TLC", 5, 10), ("TLC", 6, 20), ("TLC", 12, 30)])
+@pytest.mark.parametrize(
+    ("cell", "page", "expected"), [("MLC", 0, 10), ("MLC", 1, 30), ("TLC", 5, 10), ("TLC", 6, 20), ("TLC", 12, 30)]
+)
 def test_read_time_follows_the_page_type(trace, cell: str, page: int, expected: int) -> None:
     config = drive_from_mqsim(
         "x",

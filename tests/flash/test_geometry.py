@@ -62,7 +62,13 @@ def test_all_problems_are_reported_at_once(tiny_drive) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("Chanels", 8), ("Flash_Channel_Count", "eight"), ("Ideal_Mapping_Table", 1), ("Caching_Mechanism", "SIMPLE"), ("Flash_Technology", "PLC")],
+    [
+        ("Chanels", 8),
+        ("Flash_Channel_Count", "eight"),
+        ("Ideal_Mapping_Table", 1),
+        ("Caching_Mechanism", "SIMPLE"),
+        ("Flash_Technology", "PLC"),
+    ],
 )
 def test_bad_mqsim_fields_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):

@@ -16,7 +16,11 @@ from tiergarten.sim.flash.kernel.layout import Block, Glob, Lpn, Param, Plane, R
 
 POLICIES = ("GREEDY", "RGA", "RANDOM", "RANDOM_P", "RANDOM_PP", "FIFO")
 MODERN = ModernFeatures(
-    die_interleaving=True, independent_planes=True, suspend_program_ns=5_000, suspend_erase_ns=20_000, write_patience_ns=1_000_000
+    die_interleaving=True,
+    independent_planes=True,
+    suspend_program_ns=5_000,
+    suspend_erase_ns=20_000,
+    write_patience_ns=1_000_000,
 )
 
 
@@ -86,7 +90,9 @@ def check_books(m, config, requests: Requests) -> None:
     copyback=st.booleans(),
     modern=st.booleans(),
 )
-def test_nothing_is_lost_and_the_books_balance(tiny_drive, seed, policy, mode, ideal, preemptible, copyback, modern) -> None:
+def test_nothing_is_lost_and_the_books_balance(
+    tiny_drive, seed, policy, mode, ideal, preemptible, copyback, modern
+) -> None:
     config = tiny_drive(
         mapping=Mapping(ideal=ideal, table_bytes=64, overprovisioning=0.6),
         cache=DramCache(mode=mode, capacity_bytes=8 * 4096),
@@ -150,7 +156,7 @@ from tiergarten.sim.flash.kernel.layout import Glob
 
 def outcome(modern, mode, ideal):
     config = DriveConfig("t", FlashGeometry(1, 2, 1, 2, 18, 4, 4096, CellType.TLC), cache=DramCache(mode=mode, capacity_bytes=8 * 4096),
-        mapping=Mapping(ideal=ideal, table_bytes=64, overprovisioning=0.75), modern=modern, collection=Collection(policy="RGA"))
+        mapping=Mapping(ideal=ideal, table_bytes=64, overprovisioning=0.75), modern=modern, collection=Collection(policy="GREEDY"))
     draws = np.random.default_rng(11)
     n = 130
     requests = Requests(draws.random(n) < 0.85, draws.integers(0, config.logical_sectors - 40, n), draws.choice([1, 8, 16, 40], n),
@@ -171,7 +177,9 @@ print(json.dumps([outcome(ModernFeatures(), CacheMode.OFF, True), outcome(Modern
 def test_compiled_and_uncompiled_kernel_agree() -> None:
     def outcome(uncompiled: bool) -> list:
         environment = {**os.environ, "NUMBA_DISABLE_JIT": str(int(uncompiled))}
-        done = subprocess.run([sys.executable, "-P", "-c", UNCOMPILED], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", UNCOMPILED], env=environment, capture_output=True, text=True, check=True
+        )
         return json.loads(done.stdout)
 
     compiled = outcome(False)

@@ -7,8 +7,8 @@ import pytest
 
 from tiergarten.sim.contracts import AccessBatch
 from tiergarten.sim.flash.config import CacheMode, DramCache, FlashTiming, Mapping, ModernFeatures
-from tiergarten.sim.flash.kernel.layout import Lpn, Param
 from tiergarten.sim.flash.drive import table
+from tiergarten.sim.flash.kernel.layout import Lpn, Param
 from tiergarten.sim.flash.memory_model import Array, FlashModel
 from tiergarten.sim.models.flash import FlashAnalyticModel, FlashCurveModel, FlashCycleModel
 from tiergarten.sim.tier import TierSpec
@@ -21,7 +21,9 @@ TIER = TierSpec("flash", "flash", 4 * 2**30, 7e9, 7e9)
 @pytest.mark.parametrize("ideal", [True, False])
 @pytest.mark.parametrize("mode", list(CacheMode))
 def test_protocol_holds_for_one_drive(tiny_drive, mode: CacheMode, ideal: bool) -> None:
-    config = tiny_drive(cache=DramCache(mode=mode, capacity_bytes=8 * 4096), mapping=Mapping(ideal, 256, overprovisioning=0.45))
+    config = tiny_drive(
+        cache=DramCache(mode=mode, capacity_bytes=8 * 4096), mapping=Mapping(ideal, 256, overprovisioning=0.45)
+    )
     check_memory_model(lambda: FlashModel(Array(config)), seed=int(ideal))
 
 
@@ -34,7 +36,9 @@ def test_protocol_holds_for_one_drive(tiny_drive, mode: CacheMode, ideal: bool) 
     ],
 )
 def test_protocol_holds_for_arrays_and_bounces(tiny_drive, array: dict) -> None:
-    modern = ModernFeatures(die_interleaving=True, independent_planes=True, suspend_program_ns=5_000, controller_read_ns=3_000)
+    modern = ModernFeatures(
+        die_interleaving=True, independent_planes=True, suspend_program_ns=5_000, controller_read_ns=3_000
+    )
     config = tiny_drive(modern=modern, mapping=Mapping(overprovisioning=0.45))
     check_memory_model(lambda: FlashModel(Array(config, **array)), seed=2)
 
@@ -46,7 +50,9 @@ def test_registered_models_keep_the_protocol(model) -> None:
 
 def last_completion_ps(model, num_accesses: int, num_bytes: int, is_write: bool = False) -> int:
     ids = np.arange(num_accesses)
-    model.submit(0, AccessBatch(ids, ids * num_bytes, np.full(num_accesses, num_bytes), np.full(num_accesses, is_write)))
+    model.submit(
+        0, AccessBatch(ids, ids * num_bytes, np.full(num_accesses, num_bytes), np.full(num_accesses, is_write))
+    )
     last = 0
     while (following := model.next_completion_ps()) != NEVER_PS:
         last = max([last, *model.advance(following).times_ps.tolist()])
@@ -83,7 +89,10 @@ def test_bounce_through_host_dram_costs_the_copy(tiny_drive) -> None:
 
 def test_a_rejected_look_ahead_leaves_no_trace(tiny_drive) -> None:
     """Asking for the next completion before every submission gives the same times as never asking."""
-    config = tiny_drive(cache=DramCache(mode=CacheMode.WRITE, capacity_bytes=8 * 4096), mapping=Mapping(False, 256, overprovisioning=0.45))
+    config = tiny_drive(
+        cache=DramCache(mode=CacheMode.WRITE, capacity_bytes=8 * 4096),
+        mapping=Mapping(False, 256, overprovisioning=0.45),
+    )
     draws = np.random.default_rng(4)
     plan = [(int(t), int(a) * 512, int(n), bool(w)) for t, a, n, w in zip(
         np.cumsum(draws.integers(0, 150_000_000, 400)), draws.integers(0, 4000, 400), draws.choice([512, 4096, 20_000], 400),
@@ -128,7 +137,9 @@ def test_capacity_decides_the_blocks() -> None:
     assert 200e9 <= model._array.capacity_bytes < 215e9
 
 
-@pytest.mark.parametrize("values", [{"drive": "pcie4-tcl"}, {"drives": 0}, {"stripe": "3 KiB"}, {"max_command": "100 B"}, {"path": "x"}])
+@pytest.mark.parametrize(
+    "values", [{"drive": "pcie4-tcl"}, {"drives": 0}, {"stripe": "3 KiB"}, {"max_command": "100 B"}, {"path": "x"}]
+)
 def test_bad_parameters_are_refused(values: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         FlashCycleModel.Params(**values)

@@ -69,7 +69,9 @@ def test_tail_of_reads_beside_writes_is_bounded_by_suspension() -> None:
 
 
 def test_writes_are_not_starved_by_reads(tiny_drive) -> None:
-    modern = ModernFeatures(independent_planes=True, suspend_program_ns=5_000, write_patience_ns=500_000, max_suspensions=4)
+    modern = ModernFeatures(
+        independent_planes=True, suspend_program_ns=5_000, write_patience_ns=500_000, max_suspensions=4
+    )
     config = tiny_drive(modern=modern)
     measured = measure(config, ClosedLoad(4096, 32, read_share=0.9, num_requests=4000))
     assert measured.p99_ns < 20_000_000

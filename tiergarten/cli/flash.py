@@ -33,7 +33,11 @@ def verify(
     reports = [verify_case(content, manifest.parent, name) for name in progress]
     missed = [report for report in reports if not report.passed]
     if as_json:
-        print(json.dumps({"passed": len(reports) - len(missed), "cases": [asdict(report) for report in reports]}, indent=1))
+        print(
+            json.dumps(
+                {"passed": len(reports) - len(missed), "cases": [asdict(report) for report in reports]}, indent=1
+            )
+        )
     else:
         _print_reports(reports)
     if missed:
@@ -152,7 +156,9 @@ def points(
 
         table = Table("drive", "point", "published", "ours", "deviation", "source")
         for p in found:
-            table.add_row(p.drive, p.what, f"{p.published:,.4g} {p.unit}", f"{p.ours:,.4g}", f"{p.deviation:+.1%}", p.source)
+            table.add_row(
+                p.drive, p.what, f"{p.published:,.4g} {p.unit}", f"{p.ours:,.4g}", f"{p.deviation:+.1%}", p.source
+            )
         Console(width=None if sys.stdout.isatty() else 150).print(table)
     if any(abs(point.deviation) > TOLERANCE for point in found):
         raise typer.Exit(1)

@@ -27,7 +27,9 @@ def take_free_block(m, plane, holds_mapping):
         if (
             best == NONE
             or m[block + Block.ERASES] < m[best + Block.ERASES]
-            or (m[block + Block.ERASES] == m[best + Block.ERASES] and m[block + Block.IN_POOL] < m[best + Block.IN_POOL])
+            or (
+                m[block + Block.ERASES] == m[best + Block.ERASES] and m[block + Block.IN_POOL] < m[best + Block.IN_POOL]
+            )
         ):
             best = block
     if best == NONE:

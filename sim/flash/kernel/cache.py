@@ -10,7 +10,7 @@ from numba import njit
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.journal import put
-from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, List, Lpn, Op, Param, Req, Slot, Source, Txn
+from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Lpn, Op, Param, Req, Slot, Source, Txn
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
 from tiergarten.sim.flash.kernel.records import append, free_txn, lpn_at, new_txn, slot_at, take_first
 
@@ -22,7 +22,12 @@ WRITING_BACK = 2
 @njit(cache=True)
 def dram_ns(m, num_bytes):
     """Time of one access. Accesses longer than a row take the form that MQSim has for them."""
-    row, burst, first, precharge = m[Param.CACHE_ROW_BYTES], m[Param.CACHE_BURST_BYTES], m[Param.CACHE_T_RCD_CL], m[Param.CACHE_T_RP]
+    row, burst, first, precharge = (
+        m[Param.CACHE_ROW_BYTES],
+        m[Param.CACHE_BURST_BYTES],
+        m[Param.CACHE_T_RCD_CL],
+        m[Param.CACHE_T_RP],
+    )
     pair_ns = m[Param.DRAM_PAIR_NS : Param.DRAM_PAIR_NS + 1].view(np.float64)[0]
     if num_bytes <= row:
         return first + int(float(num_bytes // burst // 2) * pair_ns)
@@ -129,7 +134,9 @@ def evict_if_full(m, source, chain):
     slot = m[Glob.SLOT_OLDEST]
     if m[slot_at(m, slot) + Slot.DIRTY] == ONLY_COPY:
         sectors = m[slot_at(m, slot) + Slot.SECTORS]
-        write = new_txn(m, Op.PROGRAM, source, m[slot_at(m, slot) + Slot.LPN], count_sectors(sectors) * SECTOR_BYTES, sectors)
+        write = new_txn(
+            m, Op.PROGRAM, source, m[slot_at(m, slot) + Slot.LPN], count_sectors(sectors) * SECTOR_BYTES, sectors
+        )
         m[write + Txn.STAMP] = m[slot_at(m, slot) + Slot.STAMP]
         m[write + Txn.NEXT] = chain
         chain = write
@@ -156,7 +163,10 @@ def write_back_evicted(m, chain):
         count += 1
         chain = m[chain + Txn.NEXT]
     for i in range(count // 2):
-        m[m[Param.BATCH_AT] + i], m[m[Param.BATCH_AT] + count - 1 - i] = m[m[Param.BATCH_AT] + count - 1 - i], m[m[Param.BATCH_AT] + i]
+        m[m[Param.BATCH_AT] + i], m[m[Param.BATCH_AT] + count - 1 - i] = (
+            m[m[Param.BATCH_AT] + count - 1 - i],
+            m[m[Param.BATCH_AT] + i],
+        )
     m[Glob.BATCH_COUNT] = count
     dispatch_batch(m)
 
@@ -186,7 +196,9 @@ def store_request(m, r):
     write_back_sectors = 0
     batch = 0
     t = m[r + Req.PAGES]
-    while t != NONE and m[Glob.OUTSTANDING_SECTORS] + evicted_sectors + write_back_sectors < m[Param.CACHE_LIMIT_SECTORS]:
+    while (
+        t != NONE and m[Glob.OUTSTANDING_SECTORS] + evicted_sectors + write_back_sectors < m[Param.CACHE_LIMIT_SECTORS]
+    ):
         after = m[t + Txn.NEXT]
         lpn = m[t + Txn.LPN]
         sectors = m[t + Txn.BYTES] // SECTOR_BYTES

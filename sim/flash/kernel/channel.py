@@ -24,7 +24,9 @@ def data_ns(m, num_bytes):
     """Time of a page's data on the channel, in either direction."""
     if num_bytes != m[Param.DATA_BYTES_SEEN]:
         m[Param.DATA_BYTES_SEEN] = num_bytes
-        m[Param.DATA_NS_SEEN] = num_bytes // m[Param.DATA_GRAIN_BYTES] * m[Param.DATA_NS_NUMERATOR] >> m[Param.DATA_NS_SHIFT]
+        m[Param.DATA_NS_SEEN] = (
+            num_bytes // m[Param.DATA_GRAIN_BYTES] * m[Param.DATA_NS_NUMERATOR] >> m[Param.DATA_NS_SHIFT]
+        )
     return m[Param.DATA_NS_SEEN]
 
 

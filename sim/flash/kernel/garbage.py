@@ -98,7 +98,11 @@ def random_victim(m, plane, must_be_full, min_invalid):
     """The first of at most as many draws as there are blocks that is safe and meets the conditions."""
     for _ in range(m[Param.BLOCKS] + 1):
         block = random_block(m, plane)
-        if (is_full(m, block) or not must_be_full) and m[block + Block.INVALID] >= min_invalid and is_safe_victim(m, plane, block):
+        if (
+            (is_full(m, block) or not must_be_full)
+            and m[block + Block.INVALID] >= min_invalid
+            and is_safe_victim(m, plane, block)
+        ):
             return block
     return NONE
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 NONE: Final = -1
 Memory = NDArray[np.int64]
 
+
 class Glob(IntEnum):
     """Counters of the whole drive."""
 
