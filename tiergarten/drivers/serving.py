@@ -24,7 +24,7 @@ from tiergarten.accelerators.serving.outcome import (
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
-from tiergarten.sim.params import Ps, Share, StrictModel
+from tiergarten.sim.params import Chosen, Ps, Share, StrictModel, chosen
 from tiergarten.sim.policies import eviction_policies
 from tiergarten.sim.prefix import PrefixTree, prefix_tree
 from tiergarten.sim.trace import RequestTrace, Role
@@ -82,11 +82,26 @@ class ServingParams(StrictModel):
     hit_rate_curve: bool = Field(True, description="Also replay hit rates against capacity, without the clock.")
 
 
+EVERY_TIER = ""
+"""Key of the policy that all tiers have which are not named."""
+
+
+def _by_tier(value: Any) -> Any:
+    """One policy for every tier, as its name or `{name: ..., ...}`, or a mapping of tiers to such policies."""
+    if isinstance(value, str) or (isinstance(value, dict) and "name" in value):
+        value = {EVERY_TIER: value}
+    if not isinstance(value, dict):
+        return value
+    return {EVERY_TIER: "lru"} | value
+
+
 class ServingPolicies(StrictModel):
     """Keys of `policies:` for a workload of kind `serving`."""
 
-    eviction: str | dict[str, str] = Field(
-        "lru", description="Which block leaves a full tier: one policy, or one by tier; others use lru."
+    eviction: Annotated[dict[str, Annotated[Any, chosen(eviction_policies)]], BeforeValidator(_by_tier)] = Field(
+        "lru",
+        validate_default=True,
+        description="Which block leaves a full tier: one policy, or one by tier; others use lru.",
     )
     write: WriteMode = Field(
         WriteMode.THROUGH,
@@ -131,19 +146,11 @@ class Serving(Driver):
         return problems
 
     def _check_policies(self) -> list[tuple[str, str]]:
-        given = self.policies.eviction
-        by_tier = given if isinstance(given, dict) else dict.fromkeys(self.params.cache, given)
-        problems = [
+        return [
             (f"policies.eviction.{tier}", f"is no tier of workload.cache ({', '.join(self.params.cache)})")
-            for tier in by_tier
-            if tier not in self.params.cache
+            for tier in self.policies.eviction
+            if tier != EVERY_TIER and tier not in self.params.cache
         ]
-        for tier, name in by_tier.items():
-            if name not in eviction_policies:
-                key = f"policies.eviction.{tier}" if isinstance(given, dict) else "policies.eviction"
-                known = did_you_mean(name, eviction_policies.names())
-                problems.append((key, f"unknown eviction policy {name!r}. {known}"))
-        return list(dict.fromkeys(problems))
 
     def _device(self, devices: Mapping[str, DeviceSpec]) -> DeviceSpec:
         """The device that serves. ValueError if the scenario does not say which."""
@@ -206,15 +213,17 @@ class Serving(Driver):
             policy = self._eviction(name)
             setup = EvictionSetup(
                 max(1, capacity // block_bytes),
-                _future(tree) if policy == "opt" else None,
+                _future(tree) if policy.name == "opt" else None,
                 machine.rng(f"eviction {name}"),
+                policy.params,
+                machine.choosers.get(name),
             )
-            levels.append(Level(name, capacity, block_bytes, eviction_policies.get(policy)(setup), parents))
+            levels.append(Level(name, capacity, block_bytes, policy.cls(setup), parents))
         return levels
 
-    def _eviction(self, tier: str) -> str:
-        given = self.policies.eviction
-        return given.get(tier, "lru") if isinstance(given, dict) else given
+    def _eviction(self, tier: str) -> Chosen:
+        by_tier: dict[str, Chosen] = self.policies.eviction
+        return by_tier.get(tier) or by_tier[EVERY_TIER]
 
     def _output(self, machine: Machine, engine: ServingEngine, trace: RequestTrace, device: DeviceSpec) -> Output:
         params, records = self.params, engine.records
@@ -247,7 +256,9 @@ class Serving(Driver):
         top = max(2, min(sum(sizes), 2 * needed))
         capacities = np.unique(np.geomspace(max(1, min(sizes[0], top) // 16), top, 10).astype(int)).tolist()
         names = [
-            name for name in dict.fromkeys(["fifo", "lru", "opt", self._eviction(params.cache[0])]) if name in KERNELS
+            name
+            for name in dict.fromkeys(["fifo", "lru", "opt", self._eviction(params.cache[0]).name])
+            if name in KERNELS
         ]
         frame = hit_rates(trace, capacities, names)
         return pa.table(
