@@ -27,7 +27,7 @@ from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.seeds import stream
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reference_uvm import ReferenceUvm  # noqa: E402
+from reference_uvm import ReferenceUvm
 
 BLOCK = 2 << 20
 HARDWARE = FaultHardware(utlbs=3, parked_per_utlb=4, buffer_entries=16, batch_entries=8)
