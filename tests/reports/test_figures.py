@@ -312,12 +312,31 @@ def test_errors_of_a_calibration_are_written_on_it(run: RunFolder, drawings: dic
     assert f"MAPE {expected:.3g} % over 20 held-out points" in result.caption
 
 
-def test_learning_interval_of_two_seeds_by_hand(copy: Path) -> None:
-    curve = pd.DataFrame({"agent": "ppo", "seed": [0, 1], "step": [0, 0], "value": [1.0, 3.0]})
+def test_learning_interval_of_three_seeds_by_hand(copy: Path) -> None:
+    curve = pd.DataFrame({"agent": "ppo", "seed": [0, 1, 2], "step": 0, "value": [1.0, 2.0, 3.0]})
     write_table(copy, "series/learning_curve", curve)
-    row = drawn(RunFolder.open(copy), "learning-curve").data.iloc[0]
-    # mean 2, standard error 1, t of one degree of freedom 12.706
-    assert (row["mean"], row["low"], row["high"]) == pytest.approx((2.0, 2 - 12.706, 2 + 12.706))
+    result = drawn(RunFolder.open(copy), "learning-curve")
+    row = result.data.iloc[0]
+    # mean 2, standard deviation 1, standard error 1/sqrt(3), t of two degrees of freedom 4.303
+    half = 4.303 / np.sqrt(3)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((2.0, 2 - half, 2 + half))
+    assert "interval" in result.caption
+    write_table(copy, "series/learning_curve", curve.head(2))
+    few = drawn(RunFolder.open(copy), "learning-curve")
+    assert few.data.loc[few.data["kind"] == "seed", "mean"].tolist() == [1.0, 2.0]
+    assert "too few for an interval" in few.caption
+
+
+@pytest.mark.parametrize(("direction", "best"), [("maximise", [2.0, 2.5, 4.5]), ("minimise", [2.0, 1.5, 1.5])])
+def test_the_best_so_far_runs_per_seed(copy: Path, direction: str, best: list[float]) -> None:
+    curve = pd.DataFrame({
+        "agent": "tpe", "seed": [0, 0, 0, 1, 1, 1], "step": [0, 1, 2] * 2, "value": [1.0, 2.0, 6.0, 3.0, 2.0, 2.5]
+    })  # fmt: skip
+    write_table(copy, "series/learning_curve", curve)
+    (copy / "manifest.json").write_text(json.dumps({"direction": direction, "metric": "ttft_p90_s"}))
+    data = drawn(RunFolder.open(copy), "learning-curve").data
+    assert data.loc[data["kind"] == "best", "mean"].tolist() == best
+    assert data["metric"].iloc[0] == "TTFT p90 (s)"
 
 
 def test_the_most_sensitive_knob_is_on_top(drawings: dict[str, Drawn]) -> None:
