@@ -63,6 +63,7 @@ class Oracle:
         self.travelling: tuple[int, Request] | None = None  # arrival at the controller
         self.waiting: Request | None = None
         self.acknowledged_at = -1
+        self.acknowledgement_due: int | None = None
         self.channel_busy = False
         # responses
         self.done: list[Request] = []
@@ -233,7 +234,8 @@ class Oracle:
 
     def acknowledge(self, now: int) -> None:
         """The controller's acceptance has become known."""
-        if self.channel_busy and self.acknowledged_at == now:
+        if self.acknowledgement_due == now:
+            self.acknowledgement_due = None
             self.channel_busy = False
             if self.design.arbiter == Arbiter.SIMPLE:
                 self.offered = None
@@ -254,7 +256,7 @@ class Oracle:
             self.queues[self.waiting.bank].append(self.waiting)
             self.last_bank = self.waiting.bank
             self.waiting = None
-            self.acknowledged_at = known_at
+            self.acknowledged_at = self.acknowledgement_due = known_at
 
     def respond(self, now: int) -> None:
         """Hand finished requests to the arbiter and from there to the initiator."""
