@@ -10,11 +10,16 @@ FOLDERS = [
     "sim", "dram", "accelerators", "workloads", "rl_agents", "calibration", "reports", "scenarios",
 ]  # fmt: skip
 
-packages = ["tiergarten"]
+
+def with_subfolders(name, folder):
+    """The package and every folder below it, data folders included."""
+    return [name, *(f"{name}.{sub}" for sub in find_namespace_packages(folder) if "__pycache__" not in sub)]
+
+
+packages = with_subfolders("tiergarten", "tiergarten")
 package_dir = {"tiergarten": "tiergarten"}
 for folder in FOLDERS:
-    name = f"tiergarten.{folder}"
-    packages += [name, *(f"{name}.{sub}" for sub in find_namespace_packages(folder, exclude=["__pycache__*", "*.__pycache__*"]))]
-    package_dir[name] = folder
+    packages += with_subfolders(f"tiergarten.{folder}", folder)
+    package_dir[f"tiergarten.{folder}"] = folder
 
 setup(packages=packages, package_dir=package_dir)

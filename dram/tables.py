@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.dram import commands as cmd
 from tiergarten.dram.commands import COMMANDS, NUM_COMMANDS
 from tiergarten.dram.config import ControllerConfig

@@ -3,8 +3,6 @@
 Same-bank refresh (REFsb, in fine-granularity mode every tREFI2 / banks of a group) is ours beyond the reference.
 """
 
-# ruff: noqa: E501 (a row of a table is a line)
-
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
 # fmt: off

@@ -1,7 +1,5 @@
 """LPDDR6 SDRAM, 12-bit subchannel: split activate, short (S) and long (L) bursts, two-clock commands."""
 
-# ruff: noqa: E501 (a row of a table is a line)
-
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
 # fmt: off

@@ -1,0 +1,1 @@
+"""A language-model serving engine: continuous batching, chunked prefill, and a prefix cache of KV blocks over memory tiers."""

@@ -1,0 +1,54 @@
+"""All-bank refresh with postponing and pulling in: the refresh manager of one rank.
+
+At each due time a rank with work postpones while its budget lasts, then forces the refresh by blocking its banks. After a
+refresh an idle rank goes on refreshing, first to pay back what it postponed, then ahead of time, until its budget of
+pulled-in refreshes is used.
+"""
+
+from numba import njit
+
+from tiergarten.dram.dramsys.state import NONE, Command, Scalar
+
+_PREAB, _REFAB = int(Command.PREAB), int(Command.REFAB)
+_DUE, _BALANCE, _PULLING = int(Scalar.REFRESH_DUE), int(Scalar.REFRESH_BALANCE), int(Scalar.REFRESH_PULLING)
+_COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
+_QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
+
+
+@njit(cache=True, _nrt=False)
+def decide_refresh(timing, policy, s, now):
+    """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
+    s[_COMMAND] = NONE
+    if now < s[_DUE]:
+        return
+    if now >= s[_DUE] + timing.refresh_interval:
+        s[_DUE] += timing.refresh_interval
+        s[_PULLING] = 0
+    has_work = s[_QUEUED] > 0
+    if s[_PULLING] == 1:
+        if has_work:
+            s[_PULLING] = 0
+            s[_DUE] += timing.refresh_interval
+        else:
+            s[_COMMAND] = _REFAB
+        return
+    if s[_BALANCE] >= policy.refresh_max_postponed:
+        s[_BLOCKED] = 1
+    elif has_work:
+        s[_BALANCE] += 1
+        s[_DUE] += timing.refresh_interval
+        return
+    s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
+
+
+@njit(cache=True, _nrt=False)
+def note_refresh(timing, policy, s):
+    """Account for a REFAB that was just issued."""
+    s[_BLOCKED] = 0
+    if s[_PULLING] == 1:
+        s[_BALANCE] -= 1
+    else:
+        s[_PULLING] = 1
+    if s[_BALANCE] <= -policy.refresh_max_pulled_in:
+        s[_PULLING] = 0
+        s[_DUE] += timing.refresh_interval

@@ -1,0 +1,1 @@
+"""Memory models, one file each. Register with `@memory_models.register(name)` of `tiergarten.sim.memory`."""

@@ -1,0 +1,113 @@
+"""Types of the values that scenario files hold: quantities with units, input files, components by name.
+
+A component (memory model, eviction policy, workload) is written as its name or as a mapping `{name: ..., key: value}`; the keys
+are the fields of the class's own `Params`.
+"""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+)
+
+from tiergarten.sim import units
+from tiergarten.sim.errors import did_you_mean
+from tiergarten.sim.registry import Registry
+
+
+class StrictModel(BaseModel):
+    """Immutable; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _reads(parse: Callable[[object], Any], example: str) -> tuple[Any, Any]:
+    return BeforeValidator(parse, json_schema_input_type=str), Field(examples=[example])
+
+
+Bytes = Annotated[int, *_reads(units.parse_bytes, "80 GiB")]
+Ps = Annotated[int, *_reads(units.parse_ps, "45 ns")]
+BytesPerS = Annotated[float, *_reads(units.parse_bytes_per_s, "3.35 TB/s")]
+Flops = Annotated[float, *_reads(units.parse_flops, "989 TFLOP/s")]
+PjPerBit = Annotated[float, *_reads(units.parse_pj_per_bit, "3.9 pJ/bit")]
+Pj = Annotated[float, *_reads(units.parse_pj, "1.2 nJ")]
+Watts = Annotated[float, *_reads(units.parse_watts, "700 W")]
+Usd = Annotated[float, *_reads(units.parse_usd, "30000 USD")]
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be greater than zero")
+    return value
+
+
+PositiveBytes = Annotated[Bytes, AfterValidator(_positive)]
+PositivePs = Annotated[Ps, AfterValidator(_positive)]
+PositiveRate = Annotated[BytesPerS, AfterValidator(_positive)]
+PositiveFlops = Annotated[Flops, AfterValidator(_positive)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _existing_file(value: Path, info: ValidationInfo) -> Path:
+    base = Path((info.context or {}).get("base", "."))
+    path = value if value.is_absolute() else base / value
+    if not path.is_file():
+        raise ValueError(f"file not found: {value} (looked in {base})")
+    return path
+
+
+InputFile = Annotated[Path, AfterValidator(_existing_file)]
+"""A file that the scenario reads; relative paths start at the scenario file's folder."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A registered class and its validated parameters."""
+
+    name: str
+    cls: Any
+    params: BaseModel | None
+
+
+def chosen(registry: Registry[Any]) -> PlainValidator:
+    """Validator of a field that names an entry of `registry`: its name, or `{name: ..., key: value}` with its own Params."""
+
+    def choose(value: Any, info: ValidationInfo) -> Chosen:
+        given = {"name": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+            raise ValueError(
+                f"must be the name of a registered {registry.kind}, or a mapping with `name`; got {value!r}"
+            )
+        name = given["name"]
+        if name not in registry:
+            raise ValueError(f"unknown {registry.kind} {name!r}. {did_you_mean(name, registry.names())}")
+        cls = registry.get(name)
+        values = {key: item for key, item in given.items() if key != "name"}
+        model: type[BaseModel] = getattr(cls, "Params", StrictModel)
+        try:
+            return Chosen(name, cls, model.model_validate(values, context=info.context))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            known = f" {did_you_mean(where, model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise ValueError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}.{known}") from None
+
+    return PlainValidator(choose, json_schema_input_type=str | dict[str, Any])
+
+
+def open_text(path: Path) -> Any:
+    """The file opened for reading as UTF-8 text, through gzip when its name ends in .gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return open(path, encoding="utf-8", newline="")

@@ -1,0 +1,182 @@
+"""Servers: what a hop of a transfer queues at. A link direction is a server, and so is a tier's memory.
+
+`accept` either knows at once when the hop will be done (FIFO: nothing that comes later can change it) or returns PENDING
+and calls the transfer's `hop_done` when it is. All servers count the time they worked; the bytes are in the system's log.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import ceil
+from typing import Final, Protocol
+
+from tiergarten.sim.engine import Call, Engine
+from tiergarten.sim.units import PS_PER_S
+
+PENDING: Final = -1
+
+
+class Carried(Protocol):
+    """What a server knows of the transfer that passes it."""
+
+    num_bytes: int
+    requested_ps: int
+    """The time now, when it is handed to `accept`."""
+    cause: int
+    """Urgency: lower goes first where the server has priorities."""
+
+    def hop_done(self, started_ps: int, done_ps: int) -> None:
+        """Told by a server that had answered PENDING."""
+        ...
+
+
+class Server(ABC):
+    """Carries transfers one way. `latency_ps` is added once per hop by the transfer and does not occupy the server."""
+
+    def __init__(self, engine: Engine, latency_ps: int = 0):
+        self.engine = engine
+        self.latency_ps = latency_ps
+
+    @property
+    @abstractmethod
+    def busy_ps(self) -> int:
+        """Time spent at work so far, never more than the time that has passed once all work is done."""
+
+    @abstractmethod
+    def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
+        """Take the transfer at its `requested_ps`, which is now. `address` < 0: nobody fixed the place.
+
+        Returns (started_ps, done_ps), or (PENDING, PENDING) and calls `hop_done` later.
+        """
+
+
+DurationPs = Callable[[int], int]
+"""Service time in picoseconds of a number of bytes."""
+
+
+class RateServer(Server):
+    """A server whose service time depends on the size alone, say bytes / bandwidth."""
+
+    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
+        super().__init__(engine, latency_ps)
+        self._duration_ps = duration_ps
+        self._busy_ps = 0
+
+    @property
+    def busy_ps(self) -> int:
+        return self._busy_ps
+
+
+class FifoServer(RateServer):
+    """First come, first served."""
+
+    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
+        super().__init__(engine, duration_ps, latency_ps)
+        self._free_ps = 0
+
+    def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
+        start_ps = carried.requested_ps
+        if self._free_ps > start_ps:
+            start_ps = self._free_ps
+        service_ps = self._duration_ps(carried.num_bytes)
+        self._free_ps = done_ps = start_ps + service_ps
+        self._busy_ps += service_ps
+        return start_ps, done_ps
+
+
+class PriorityServer(RateServer):
+    """Most urgent cause first, first come first served within a cause; a transfer under way is not interrupted."""
+
+    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
+        super().__init__(engine, duration_ps, latency_ps)
+        self._queue: list[tuple[int, int, Carried]] = []
+        self._arrivals = 0
+        self._busy = False
+
+    def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
+        self._arrivals += 1
+        heappush(self._queue, (carried.cause, self._arrivals, carried))
+        if not self._busy:
+            self._start_next()
+        return PENDING, PENDING
+
+    def _start_next(self) -> None:
+        _, _, carried = heappop(self._queue)
+        start_ps = self.engine.now_ps
+        service_ps = self._duration_ps(carried.num_bytes)
+        self._busy = True
+        self._busy_ps += service_ps
+        self.engine.call_at(start_ps + service_ps, lambda: self._finish(carried, start_ps))
+
+    def _finish(self, carried: Carried, start_ps: int) -> None:
+        self._busy = False
+        if self._queue:
+            self._start_next()
+        carried.hop_done(start_ps, self.engine.now_ps)
+
+
+class FairServer(RateServer):
+    """Processor sharing: each of n transfers under way gets an n-th of the rate.
+
+    Virtual time counts the service that each transfer has had (in picoseconds of a server of its own); a transfer that
+    arrives at virtual time v and needs s leaves at v + s. Kleinrock, Queueing Systems II (1976), section 4.4.
+    """
+
+    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
+        super().__init__(engine, duration_ps, latency_ps)
+        self._leaving: list[tuple[float, int, int, Carried]] = []
+        self._arrivals = 0
+        self._virtual_ps = 0.0
+        self._last_ps = 0
+        self._wake: Call | None = None
+
+    def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
+        now_ps = carried.requested_ps
+        self._catch_up(now_ps)
+        self._arrivals += 1
+        service_ps = self._duration_ps(carried.num_bytes)
+        heappush(self._leaving, (self._virtual_ps + service_ps, self._arrivals, now_ps, carried))
+        self._busy_ps += service_ps
+        self._schedule()
+        return PENDING, PENDING
+
+    def _catch_up(self, now_ps: int) -> None:
+        if self._leaving:
+            self._virtual_ps += (now_ps - self._last_ps) / len(self._leaving)
+        else:
+            self._virtual_ps = 0.0  # keeps the float exact over long runs
+        self._last_ps = now_ps
+
+    def _schedule(self) -> None:
+        if self._wake is not None:
+            self._wake.withdraw()
+            self._wake = None
+        if self._leaving:
+            remaining_ps = max(0.0, self._leaving[0][0] - self._virtual_ps) * len(self._leaving)
+            self._wake = self.engine.call_at(self._last_ps + ceil(remaining_ps - 1e-6), self._depart)
+
+    def _depart(self) -> None:
+        self._wake = None
+        now_ps = self.engine.now_ps
+        self._catch_up(now_ps)
+        gone = []
+        # half a picosecond of service: the rounding of the wake-up time, never a whole event early
+        while self._leaving and self._leaving[0][0] <= self._virtual_ps + 0.5:
+            gone.append(heappop(self._leaving))
+        self._schedule()
+        for _, _, arrived_ps, carried in gone:
+            carried.hop_done(arrived_ps, now_ps)
+
+
+SHARING: Final[dict[str, type[RateServer]]] = {"fifo": FifoServer, "priority": PriorityServer, "fair": FairServer}
+"""How a link's capacity is shared, by the name used in scenarios."""
+
+
+def at_rate(bytes_per_s: float) -> DurationPs:
+    """Service time of a server that moves `bytes_per_s`: picoseconds, rounded up so that the rate is never exceeded."""
+    ps_per_byte = PS_PER_S / bytes_per_s
+
+    def duration_ps(num_bytes: int) -> int:
+        return ceil(num_bytes * ps_per_byte)
+
+    return duration_ps

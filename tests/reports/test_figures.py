@@ -1,0 +1,391 @@
+"""Every figure: its numbers against the tables, its bytes, its size, and its behaviour on names and data out of the ordinary."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from result_folders import NUM_BINS, hit_rate_table, sweep_table, write_table
+
+from tiergarten.reports import make_figures
+from tiergarten.reports.binning import MAX_BINS
+from tiergarten.reports.figures import FIGURES, names
+from tiergarten.reports.folder import RunFolder
+from tiergarten.reports.render import Drawn, Skipped, draw, draw_all, encode, save_all, settled
+from tiergarten.reports.style import COLUMN_IN, FONT_PT, PAGE_IN, context
+from tiergarten.reports.tables import COMPUTE
+from tiergarten.sim.errors import InputError, UnknownNameError
+
+ALL = (
+    "bandwidth-latency", "breakdown", "gantt", "heat-map", "hit-rate", "latency-cdf", "learning-curve", "occupancy", "pareto",
+    "parity", "request-phases", "roofline", "sankey", "timeline", "tornado", "traffic-matrix",
+)  # fmt: skip
+
+WITH_REALS = (
+    "bandwidth-latency", "heat-map", "hit-rate", "learning-curve", "pareto", "parity", "roofline", "tornado",
+)  # fmt: skip
+"""Figures whose tables hold floating-point columns."""
+
+
+def drawn(run: RunFolder, name: str, **options: object) -> Drawn:
+    result = draw(run, name, **options)
+    assert isinstance(result, Drawn), result
+    return result
+
+
+def test_all_figures_are_found() -> None:
+    assert names() == sorted(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_is_saved_as_png_pdf_and_data(reported: Path, name: str) -> None:
+    png, pdf, csv = ((reported / "figures" / f"{name}.{suffix}").read_bytes() for suffix in ("png", "pdf", "csv"))
+    assert png.startswith(b"\x89PNG")
+    assert pdf.startswith(b"%PDF")
+    assert len(csv.splitlines()) > 1
+    assert max(map(len, (png, pdf, csv))) < 600_000
+    assert b"Matplotlib" not in png
+    assert b"Date" not in pdf
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_picture_is_a_function_of_its_csv(reported: Path, run: RunFolder, name: str) -> None:
+    data = pd.read_csv(reported / "figures" / f"{name}.csv")
+    with context():
+        again = settled(FIGURES.get(name)().draw(data))
+    assert encode(again, "png") == (reported / "figures" / f"{name}.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_has_a_print_width_and_small_type(run: RunFolder, name: str) -> None:
+    figure = drawn(run, name).figure
+    width, height = figure.get_size_inches()
+    assert COLUMN_IN <= width <= PAGE_IN
+    assert height < 9
+    sizes = [text.get_fontsize() for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))]
+    assert max(sizes) <= FONT_PT
+    assert min(sizes) >= 5
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_axis_that_has_numbers_has_a_label(run: RunFolder, name: str) -> None:
+    for axes in drawn(run, name).figure.axes:
+        if axes.axison and axes.get_xscale() == "log":
+            assert axes.get_xlabel(), name
+    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in drawn(run, name).figure.axes)
+    assert labels or name == "sankey"
+
+
+def test_figures_are_the_same_bytes_in_another_process(copy: Path, reported: Path) -> None:
+    code = "import sys; from tiergarten.reports import make_report; make_report(sys.argv[1])"
+    subprocess.run([sys.executable, "-P", "-c", code, str(copy)], check=True, env={"PYTHONHASHSEED": "99", "PATH": ""})
+    expected = {path.relative_to(reported): path.read_bytes() for path in reported.rglob("*") if path.is_file()}
+    found = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert found.keys() == expected.keys()
+    assert [str(name) for name in found if found[name] != expected[name]] == []
+
+
+def test_named_figures_are_returned_by_name(copy: Path) -> None:
+    saved = make_figures(copy, ["breakdown"])
+    assert saved == {"breakdown": copy / "figures" / "breakdown.png"}
+    assert saved["breakdown"].is_file()
+
+
+def test_a_named_figure_without_its_table_is_an_error(copy: Path) -> None:
+    (copy / "breakdown.parquet").unlink()
+    with pytest.raises(InputError, match=r"cannot draw breakdown: no breakdown\.parquet"):
+        make_figures(copy, ["breakdown"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'breakdown'"):
+        make_figures(copy, ["breakdwn"])
+
+
+def test_a_figure_without_its_table_is_skipped_with_a_reason(copy: Path) -> None:
+    for table in ("tiers", "series/parity"):
+        (copy / f"{table}.parquet").unlink()
+    write_table(copy, "transfers", RunFolder.open(copy).table("transfers").head(0))
+    run = RunFolder.open(copy)
+    assert draw(run, "timeline") == Skipped("timeline", "Timeline of tiers and links", "no tiers.parquet")
+    assert draw(run, "parity").reason == "no series/parity.parquet"  # type: ignore[union-attr]
+    assert draw(run, "gantt").reason == "transfers.parquet is empty"  # type: ignore[union-attr]
+
+
+def test_hostile_names_are_drawn(hostile: Path) -> None:
+    assert sorted(path.stem for path in (hostile / "figures").glob("*.png")) == sorted(ALL)
+
+
+# the numbers
+
+
+def test_timeline_bins_hold_every_byte_and_every_wait(run: RunFolder) -> None:
+    data = drawn(run, "timeline").data
+    amount = data.assign(amount=data["value"] * data["bin_ps"] / 1e12)
+    tiers, links, transfers = run.table("tiers"), run.table("links"), run.table("transfers")
+    for tier, part in tiers.groupby("tier"):
+        found = amount[amount["lane"] == tier].groupby("state")["amount"].sum()
+        assert found["read"] == pytest.approx(part["read_bytes"].sum(), rel=1e-6)
+        assert found["write"] == pytest.approx(part["write_bytes"].sum(), rel=1e-6)
+    moving = amount[(amount["state"] != "waiting") & amount["lane"].str.contains(" > ", regex=False)]
+    assert moving["amount"].sum() == pytest.approx(links["bytes"].sum(), rel=1e-6)
+    waited = data[data["state"] == "waiting"]
+    expected = (transfers["started_ps"] - transfers["requested_ps"]).sum()
+    assert (waited["value"] * waited["bin_ps"]).sum() == pytest.approx(expected, rel=1e-4)
+
+
+def test_timeline_tells_causes_apart(run: RunFolder) -> None:
+    data = drawn(run, "timeline").data
+    data = data.assign(amount=data["value"] * data["bin_ps"] / 1e12)
+    transfers = run.table("transfers")
+    inward = transfers[(transfers["route"] == "pcie") & (transfers["destination"] == "hbm")]
+    for cause, expected in inward.groupby("cause")["bytes"].sum().items():
+        found = data[(data["lane"] == "pcie  ddr > hbm") & (data["state"] == cause)]["amount"].sum()
+        assert found == pytest.approx(expected, rel=0.02)  # bytes of a bin are rounded down, then split by cause
+    assert "other" not in set(data["state"])
+
+
+def test_breakdown_bars_sum_to_the_elapsed_time(run: RunFolder) -> None:
+    result = drawn(run, "breakdown")
+    assert (result.data.groupby("resource")["ps"].sum() == result.data["elapsed_ps"].max()).all()
+    assert "Each bar sums to the elapsed time." in result.caption
+
+
+def test_breakdown_says_when_a_bar_does_not_sum(copy: Path) -> None:
+    table = RunFolder.open(copy).table("breakdown")
+    table.loc[0, "ps"] -= 10**9
+    write_table(copy, "breakdown", table)
+    assert "1 of the bars do not sum to the elapsed time: gpu0" in drawn(RunFolder.open(copy), "breakdown").caption
+
+
+def test_occupancy_keeps_the_peak_of_a_long_run(copy: Path) -> None:
+    times = np.arange(1, 20_001)
+    held = np.full(len(times), 100)
+    held[12_345] = 777
+    frame = pd.DataFrame({"tier": "hbm", "role": "kv", "time_ps": times, "bytes": held, "capacity_bytes": 1000})
+    write_table(copy, "occupancy", frame)
+    result = drawn(RunFolder.open(copy), "occupancy")
+    assert len(result.data) <= MAX_BINS
+    assert result.data["bytes"].max() == 777
+    assert result.data.loc[result.data["bytes"].idxmax(), "time_ps"] == 12_346
+    assert "fullest" in result.caption
+
+
+def test_occupancy_never_stacks_samples_of_different_times(run: RunFolder) -> None:
+    table = run.table("occupancy")
+    assert table["time_ps"].nunique() == NUM_BINS > MAX_BINS
+    keys = ["tier", "role", "time_ps", "bytes"]
+    real = set(table[keys].itertuples(index=False, name=None))
+    assert set(drawn(run, "occupancy").data[keys].itertuples(index=False, name=None)) <= real
+
+
+def test_phases_of_each_group_sum_to_its_mean_latency(run: RunFolder) -> None:
+    requests, data = run.table("requests"), drawn(run, "request-phases").data
+    for span, end in (("to the first token", "first_token_ps"), ("end to end", "finished_ps")):
+        latency = np.sort((requests[end] - requests["arrival_ps"]).to_numpy(float))
+        rows = data[data["span"] == span]
+        sums = rows.groupby("group", sort=False)["mean_ps"].sum()
+        assert sums["fastest half"] == pytest.approx(latency[:300].mean())
+        assert sums["slowest 1 %"] == pytest.approx(latency[594:].mean())
+        assert rows.groupby("group", sort=False)["requests"].first().sum() == len(requests)
+
+
+def test_phases_that_are_not_the_time_to_first_token_are_not_called_so(copy: Path) -> None:
+    requests = RunFolder.open(copy).table("requests")
+    write_table(copy, "requests", requests.assign(first_token_ps=requests["first_token_ps"] + 2))
+    assert set(drawn(RunFolder.open(copy), "request-phases").data["span"]) == {"end to end"}
+
+
+def test_the_cdf_marks_the_percentiles_that_numpy_finds(run: RunFolder) -> None:
+    requests, data = run.table("requests"), drawn(run, "latency-cdf").data
+    ttft = requests["first_token_ps"] - requests["arrival_ps"]
+    for share in (0.5, 0.9, 0.99):
+        row = data[(data["metric"] == "TTFT") & (data["share"] == share)]
+        assert row["value_ps"].tolist() == [np.percentile(ttft, 100 * share, method="inverted_cdf")]
+
+
+def test_traffic_is_the_sum_of_the_transfers(run: RunFolder) -> None:
+    transfers = run.table("transfers")
+    expected = transfers.groupby(["source", "destination"])["bytes"].agg(["sum", "size"])
+    for name in ("traffic-matrix", "sankey"):
+        found = drawn(run, name).data.groupby(["source", "destination"])[["bytes", "transfers"]].sum()
+        assert found.to_numpy().tolist() == expected.to_numpy().tolist()
+
+
+def test_flows_leave_out_what_the_device_itself_moves_and_say_how_much(copy: Path) -> None:
+    transfers = RunFolder.open(copy).table("transfers")
+    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", bytes=10**9)
+    write_table(copy, "transfers", pd.concat([transfers, own]))
+    result = drawn(RunFolder.open(copy), "sankey")
+    assert result.data["bytes"].sum() == transfers["bytes"].sum()
+    assert "7 GB, is left out" in result.caption
+    assert drawn(RunFolder.open(copy), "traffic-matrix").data["bytes"].sum() == transfers["bytes"].sum() + 7 * 10**9
+    write_table(copy, "transfers", own)
+    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 7 * 10**9
+
+
+def test_the_device_is_called_as_the_simulator_calls_it() -> None:
+    from tiergarten.sim import system
+
+    assert system.COMPUTE == COMPUTE
+
+
+def test_lanes_that_moved_nothing_are_not_drawn(copy: Path) -> None:
+    tiers = RunFolder.open(copy).table("tiers")
+    write_table(
+        copy, "tiers", tiers.assign(write_bytes=0, read_bytes=tiers["read_bytes"].where(tiers["tier"] != "nvme", 0))
+    )
+    data = drawn(RunFolder.open(copy), "timeline").data
+    assert "nvme" not in set(data["lane"])
+    assert "write" not in set(data["state"])
+
+
+def test_the_gantt_takes_the_densest_stretch_and_no_bars_overlap(run: RunFolder) -> None:
+    data = drawn(run, "gantt", transfers=50).data
+    starts = np.sort(run.table("transfers")["started_ps"].to_numpy())
+    shortest = (starts[49:] - starts[:-49]).min()
+    assert len(data) == 50
+    assert data["started_ps"].max() - data["started_ps"].min() == shortest
+    for _, track in data.sort_values("requested_ps").groupby(["lane", "track"]):
+        assert (track["finished_ps"].to_numpy()[:-1] <= track["requested_ps"].to_numpy()[1:]).all()
+
+
+def test_a_policy_above_the_ceiling_is_named(copy: Path) -> None:
+    table = hit_rate_table()
+    assert "must not be" not in drawn(RunFolder.open(copy), "hit-rate").caption
+    table.loc[table["policy"] == "lru", "hit_rate"] *= 1.3
+    write_table(copy, "hit_rate", table)
+    assert "Above it, which must not be: lru" in drawn(RunFolder.open(copy), "hit-rate").caption
+
+
+def test_points_that_could_not_be_run_are_hatched_and_not_on_the_front(run: RunFolder) -> None:
+    heat = drawn(run, "heat-map")
+    assert heat.data.loc[heat.data["value"].isna(), "x"].unique().tolist() == ["8 GiB"]
+    assert "Hatched cells could not be run." in heat.caption
+    front = drawn(run, "pareto").data
+    assert len(front) == 20
+    assert front["chosen"].sum() == 1
+    assert front.loc[front["chosen"], "on_front"].all()
+
+
+def test_a_third_parameter_of_a_sweep_makes_panels(copy: Path) -> None:
+    table = sweep_table()
+    both = pd.concat([table.assign(**{"set.policies.eviction": name}) for name in ("lru", "arc")], ignore_index=True)
+    both.loc[both["set.policies.eviction"] == "arc", "ttft_p99_ms"] *= 0.5
+    write_table(copy, "sweep", both)
+    result = drawn(RunFolder.open(copy), "heat-map")
+    assert [axes.get_title(loc="left") for axes in result.figure.axes[:2]] == [
+        "policies.eviction lru",
+        "policies.eviction arc",
+    ]
+    assert result.data["value"].min() == both["ttft_p99_ms"].min()
+    assert "means" not in result.caption
+    assert "arc)" in result.caption
+
+
+def test_the_front_can_be_of_any_two_metrics(run: RunFolder) -> None:
+    data = drawn(run, "pareto", x="hit_rate_tokens", y="ttft_p99_ms").data
+    best = data.loc[data["on_front"]]
+    assert best["x"].max() == data["x"].max()  # more hits are better
+    assert best["y"].min() == data["y"].min()
+    assert isinstance(draw(run, "pareto", x="nothing"), Skipped)
+
+
+def test_errors_of_a_calibration_are_written_on_it(run: RunFolder) -> None:
+    table, result = run.table("series/parity"), drawn(run, "parity")
+    held = table[table["held_out"]]
+    expected = 100 * ((held["predicted"] - held["measured"]).abs() / held["measured"]).mean()
+    assert f"MAPE {expected:.3g} % over 20 held-out points" in result.caption
+
+
+def test_learning_interval_of_two_seeds_by_hand(copy: Path) -> None:
+    curve = pd.DataFrame({"agent": "ppo", "seed": [0, 1], "step": [0, 0], "value": [1.0, 3.0]})
+    write_table(copy, "series/learning_curve", curve)
+    row = drawn(RunFolder.open(copy), "learning-curve").data.iloc[0]
+    # mean 2, standard error 1, t of one degree of freedom 12.706
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((2.0, 2 - 12.706, 2 + 12.706))
+
+
+def test_the_most_sensitive_knob_is_on_top(run: RunFolder) -> None:
+    data = drawn(run, "tornado").data
+    assert list(dict.fromkeys(data["knob"])) == ["pcie.bandwidth", "hbm.bandwidth", "ddr.capacity", "nvme.latency"]
+
+
+# data out of the ordinary
+
+
+def test_a_long_run_gives_small_files(copy: Path) -> None:
+    count, bins = 200_000, 20_000
+    random = np.random.default_rng(0)
+    start = np.sort(random.integers(0, 10**15, count))
+    write_table(copy, "transfers", pd.DataFrame({
+        "id": np.arange(count), "source": "ddr", "destination": "hbm", "bytes": 2**20, "cause": "demand", "role": "kv",
+        "requested_ps": start - 5, "started_ps": start, "finished_ps": start + 10**9, "route": "pcie", "owner": -1,
+    }))  # fmt: skip
+    edges = np.linspace(0, 10**15, bins + 1).astype(np.int64)
+    write_table(copy, "links", pd.DataFrame({
+        "link": "pcie", "direction": "ddr>hbm", "bin_start_ps": edges[:-1], "bin_ps": np.diff(edges), "bytes": 2**20,
+    }))  # fmt: skip
+    for name in ("timeline", "gantt", "sankey"):
+        png = make_figures(copy, [name])[name]
+        assert max(path.stat().st_size for path in png.parent.glob(f"{name}.*")) < 400_000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_row_is_drawn_or_skipped(copy: Path, name: str) -> None:
+    run = RunFolder.open(copy)
+    for table in FIGURES.get(name).needs:
+        write_table(copy, table, run.table(table).head(1))
+    draw(RunFolder.open(copy), name)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("value", [0, -1, 2**62])
+def test_strange_numbers_are_drawn_or_skipped(copy: Path, name: str, value: int) -> None:
+    run = RunFolder.open(copy)
+    for table in FIGURES.get(name).needs:
+        frame = run.table(table).head(40)
+        numbers = [
+            c
+            for c in frame.columns
+            if pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c])
+        ]
+        write_table(copy, table, frame.assign(**dict.fromkeys(numbers, value)))
+    draw(RunFolder.open(copy), name)
+
+
+@pytest.mark.parametrize("name", WITH_REALS)
+def test_infinities_are_drawn_or_skipped(copy: Path, name: str) -> None:
+    run = RunFolder.open(copy)
+    for table in FIGURES.get(name).needs:
+        frame = run.table(table)
+        reals = frame.select_dtypes("float").columns
+        write_table(
+            copy, table, frame.assign(**{c: np.where(np.arange(len(frame)) % 3, frame[c], np.inf) for c in reals})
+        )
+        draw(RunFolder.open(copy), name)
+        write_table(copy, table, frame.assign(**dict.fromkeys(reals, np.nan)))
+        draw(RunFolder.open(copy), name)
+
+
+def test_a_crowd_of_names_is_cut_to_what_a_figure_can_hold(copy: Path) -> None:
+    run = RunFolder.open(copy)
+    breakdown = pd.DataFrame(
+        {"resource": [f"r{i}" for i in range(3000)], "state": [f"stall:{i}" for i in range(3000)], "ps": 5}
+    )
+    write_table(copy, "breakdown", breakdown)
+    transfers = run.table("transfers")
+    write_table(copy, "transfers", transfers.assign(source=[f"t{i}" for i in range(len(transfers))]))
+    for name in ("breakdown", "sankey", "traffic-matrix", "gantt", "timeline"):
+        result = drawn(RunFolder.open(copy), name)
+        assert result.figure.get_size_inches()[1] < 10
+    assert "2984 least active resources are left out" in drawn(RunFolder.open(copy), "breakdown").caption
+
+
+def test_the_index_lists_what_was_drawn_and_what_was_not(copy: Path) -> None:
+    (copy / "hit_rate.parquet").unlink()
+    run = RunFolder.open(copy)
+    save_all(run, draw_all(run, ["breakdown", "hit-rate"]))
+    index = json.loads((copy / "figures" / "index.json").read_text())
+    assert index["skipped"] == {"hit-rate": "no hit_rate.parquet"}
+    assert index["figures"]["breakdown"]["title"] == "Where the time went"

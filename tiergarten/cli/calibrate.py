@@ -1,0 +1,93 @@
+"""calibrate fit, calibrate score: model parameters from measurements, and how far off they are."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Fit model parameters to measurements and score them on rows that the fit has not seen.", no_args_is_help=True
+)
+
+Measured = Annotated[
+    Path, typer.Argument(help="CSV with a size column (bytes) and a time column (time_us, ...), one row a transfer.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on standard output.")]
+
+
+@app.command()
+def fit(
+    measured: Measured,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; name it as a link's or tier's `calibration:`.")
+    ] = Path("fitted.yaml"),
+    held_out: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the rows kept back for the score.")] = 0.25,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which rows are kept back.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit time = per_copy + bytes / bandwidth, with 95 % intervals, and score it on the rows kept back.
+
+    Example:  tiergarten calibrate fit copies.csv --out pcie.yaml
+    """
+    from tiergarten.calibration.affine import fit as fit_affine
+    from tiergarten.calibration.fitted_file import write_fitted
+    from tiergarten.calibration.measured import read_measured
+
+    parameters, _ = fit_affine(read_measured(measured), held_out, seed)
+    write_fitted(parameters, out)
+    if as_json:
+        print(json.dumps({"file": str(out), **parameters.model_dump(mode="json")}))
+        return
+    error, console = parameters.error, Console()
+    console.print(
+        f"per copy   {parameters.per_copy / 1e6:.4g} us  (95 %: {_span(parameters.per_copy_interval)})", highlight=False
+    )
+    console.print(
+        f"bandwidth  {parameters.bandwidth / 1e9:.4g} GB/s  (95 %: {_span(parameters.bandwidth_interval)})",
+        highlight=False,
+    )
+    console.print(f"mean error {error.fitted_mape:.2%} on {parameters.rows_fitted} rows of the fit", highlight=False)
+    if error.held_out_mape is not None and error.interval is not None:
+        low, high = error.interval
+        console.print(
+            f"mean error {error.held_out_mape:.2%} (95 %: {low:.2%} to {high:.2%}), worst {error.held_out_worst:.2%} "
+            f"on {parameters.rows_held_out} rows it has not seen",
+            highlight=False,
+        )
+    console.print(f"written to {out}", highlight=False)
+
+
+@app.command()
+def score(
+    fitted: Annotated[Path, typer.Argument(help="File written by `calibrate fit`.")],
+    measured: Measured,
+    figure: Annotated[Path | None, typer.Option(help="Also draw predicted against measured into this folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score fitted parameters on other measurements.
+
+    Example:  tiergarten calibrate score pcie.yaml other_copies.csv --figure parity/
+    """
+    from tiergarten.calibration.affine import law_of, relative_errors
+    from tiergarten.calibration.measured import read_measured
+    from tiergarten.calibration.parity import write_parity
+    from tiergarten.scenario.fitted import read_fitted
+
+    parameters, rows = read_fitted(fitted), read_measured(measured)
+    errors = relative_errors(law_of(parameters), rows)
+    if figure is not None:
+        from tiergarten.reports import make_figures
+
+        write_parity(figure, law_of(parameters), rows, same_rows=rows.sha256 == parameters.measured_sha256)
+        make_figures(figure, ["parity"])
+    if as_json:
+        print(json.dumps({"rows": len(rows), "mape": float(errors.mean()), "worst": float(errors.max())}))
+        return
+    note = " (the file of the fit: not an independent score)" if rows.sha256 == parameters.measured_sha256 else ""
+    print(f"mean error {errors.mean():.2%}, worst {errors.max():.2%} on {len(rows)} rows{note}")
+
+
+def _span(interval: object) -> str:
+    return f"{interval.low} to {interval.high}" if interval is not None else "unknown"  # type: ignore[attr-defined]

@@ -1,0 +1,226 @@
+"""run, validate, show, list, sweep, compare, report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+TOP_LEVEL = True
+app = typer.Typer()
+
+Scenario = Annotated[str, typer.Argument(help="A bundled scenario (see `tiergarten list scenarios`) or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key: tiers.hbm.capacity='96 GiB'."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder that result folders are written to.")]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+@app.command()
+def run(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(help="Root seed; short for --set run.seed=N.")] = None,
+    out: Out = Path("runs"),
+    figures: Annotated[bool, typer.Option(help="Draw figures and report.html.")] = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a scenario and write its result folder.
+
+    Example:  tiergarten run kv-tiers --set policies.eviction=s3-fifo --set tiers.ddr.capacity='512 GiB'
+    """
+    from tiergarten.api import run_scenario
+    from tiergarten.cli.progress import Bar
+    from tiergarten.scenario import load_scenario
+
+    all_overrides = [*(overrides or []), *([f"run.seed={seed}"] if seed is not None else [])]
+    loaded = load_scenario(scenario, all_overrides)
+    with Bar(f"simulating {loaded.name}", quiet or as_json) as bar:
+        result, folder = run_scenario(loaded, out, figures, bar.update)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "metrics": result.metrics}, allow_nan=False))
+    elif not quiet:
+        console = Console()
+        console.print(metrics_table(result.metrics, loaded.schema.title or loaded.name))
+        page = folder / "report.html"
+        console.print(
+            f"{len(result.laws)} conservation laws hold. Results: {page if page.exists() else folder}", highlight=False
+        )
+
+
+@app.command()
+def validate(scenario: Scenario, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Check a scenario without running it; every problem is printed with its file, line and key.
+
+    Example:  tiergarten validate my.yaml
+    """
+    from tiergarten.scenario import load_scenario
+
+    loaded = load_scenario(scenario, overrides or [])
+    if as_json:
+        print(json.dumps({"valid": True, "name": loaded.name, "hash": loaded.hash}))
+    elif not quiet:
+        print(f"{loaded.name} is valid ({loaded.hash[:8]})")
+
+
+@app.command()
+def show(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the file itself, to start your own from.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a scenario: the tier graph as text and the resolved values.
+
+    Example:  tiergarten show kv-tiers --yaml > mine.yaml
+    """
+    from tiergarten.scenario import load_scenario
+    from tiergarten.scenario.merge import find_scenario, strip_provenance
+    from tiergarten.scenario.show import tier_graph
+
+    if yaml:
+        path = find_scenario(scenario)
+        if not overrides:
+            sys.stdout.write(path.read_text(encoding="utf-8"))
+            return
+    loaded = load_scenario(scenario, overrides or [])
+    if yaml:
+        sys.stdout.write(loaded.to_yaml())
+    elif as_json:
+        print(json.dumps({"hash": loaded.hash, "scenario": strip_provenance(loaded.tree.value)}))
+    else:
+        Console().print(tier_graph(loaded.schema), markup=False, highlight=False)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(help="devices, tiers, policies, workloads or scenarios; all when left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List what can be named in a scenario, one line each.
+
+    Example:  tiergarten list devices
+    """
+    from tiergarten.catalogue import catalogue
+
+    listing = catalogue(what)
+    if as_json:
+        print(json.dumps(listing))
+        return
+    console = Console()
+    for kind, entries in listing.items():
+        table = Table(title=kind, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2))
+        table.add_column(no_wrap=True, style="cyan")
+        table.add_column()
+        for name, text in entries.items():
+            table.add_row(name, text)
+        console.print(table)
+
+
+@app.command()
+def sweep(
+    scenario: Scenario,
+    overrides: Overrides = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that run points side by side.")] = 2,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run every point of a sweep; points that are already there are not run again, so a killed sweep resumes.
+
+    Example:  tiergarten sweep kv-tiers --vary tiers.ddr.capacity='[128 GiB, 256 GiB, 512 GiB]'
+    """
+    from tiergarten.api import run_sweep
+    from tiergarten.cli.progress import Bar
+    from tiergarten.scenario import load_scenario
+    from tiergarten.sweep import override_for_vary
+
+    loaded = load_scenario(scenario, [*(overrides or []), *(override_for_vary(v) for v in vary or [])])
+    with Bar(f"sweeping {loaded.name}", quiet or as_json) as bar:
+        folder, table = run_sweep(loaded, out, workers, bar.update)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "points": table.to_pylist()}))
+    elif not quiet:
+        Console().print(f"{len(table)} points: {folder / 'sweep.parquet'}", highlight=False)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A result folder.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write a page, a figure and a table to this folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Two runs side by side: every metric, and how much the second differs.
+
+    Example:  tiergarten compare runs/kv-tiers-1a2b3c4d runs/kv-tiers-5e6f7a8b
+    """
+    from tiergarten.reports import compare_runs, write_comparison
+
+    rows = compare_runs(first, second).metrics.to_dict("records")
+    page = write_comparison(first, second, out) if out is not None else None
+    if as_json:
+        listed = [
+            {name: None if value != value else value for name, value in row.items()} for row in rows
+        ]  # NaN is not JSON
+        print(json.dumps({"metrics": listed, "page": str(page) if page else None}))
+        return
+    table = Table(title=f"{first.name}  against  {second.name}")
+    for column in ("metric", "first", "second", "change"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for row in rows:
+        change = "" if row["change"] != row["change"] else f"{row['change']:+.2%}"
+        table.add_row(row["key"], _number(row["first"]), _number(row["second"]), change)
+    Console().print(table)
+    if page is not None:
+        print(page)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A result folder.")], as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Draw the figures and report.html of a result folder again.
+
+    Example:  tiergarten report runs/kv-tiers-1a2b3c4d
+    """
+    from tiergarten.reports import make_report
+
+    page = make_report(folder)
+    if as_json:
+        print(json.dumps({"report": str(page)}))
+    elif not quiet:
+        print(page)
+
+
+def metrics_table(metrics: dict[str, Any], title: str) -> Table:
+    """Metrics as a two-column table."""
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, show_header=False, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right")
+    for name, value in metrics.items():
+        table.add_row(name, _number(value))
+    return table
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"

@@ -1,0 +1,95 @@
+"""What a kind of workload is to the rest: a class that checks its part of a scenario and runs it on a machine.
+
+A driver lives in one file of `tiergarten/drivers/` and may use everything below: it joins a workload with an accelerator's
+engine and the tiers of a system.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tiergarten.accelerators.device import DeviceSpec
+from tiergarten.sim import seeds
+from tiergarten.sim.chooser import Chooser
+from tiergarten.sim.engine import Engine
+from tiergarten.sim.params import StrictModel
+from tiergarten.sim.placement import Placement
+from tiergarten.sim.registry import Registry
+from tiergarten.sim.system import System
+
+if TYPE_CHECKING:
+    from tiergarten.scenario.schema import ScenarioSchema
+
+drivers: Registry[type["Driver"]] = Registry("workload", "tiergarten.drivers")
+"""Names that a scenario may give as its workload's `kind`."""
+
+
+def _no_progress(share: float) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The system of one run, ready to be driven."""
+
+    engine: Engine
+    system: System
+    placement: Placement
+    devices: Mapping[str, DeviceSpec]
+    seed: int
+    until_ps: int | None = None
+    choosers: Mapping[str, Chooser] = field(default_factory=dict)
+    """By tier, what stands in for the weights of its `learned` eviction policy: an agent that is learning."""
+    progress: Callable[[float], None] = _no_progress
+    """A driver tells it the finished share of its work, 0 to 1, now and then."""
+
+    def rng(self, component: str) -> np.random.Generator:
+        """The random stream of the component of that name."""
+        return seeds.stream(self.seed, component)
+
+    def run(self) -> None:
+        """Run the engine until nothing is left to do, or until the scenario's `run.until`."""
+        self.engine.run(until=self.until_ps)
+
+
+@dataclass
+class Output:
+    """What a driver hands back beside the log of transfers that the system keeps."""
+
+    metrics: dict[str, float | int | str | None] = field(default_factory=dict)
+    """Flat; units in the keys."""
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    """By file name without suffix, such as `requests`; `series/NAME` for free tables that figures draw."""
+    states_ps: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Per resource the time in each state ("busy", "stall:reload pcie"); what is missing to the elapsed time is idle."""
+    trace_hash: str = ""
+    """Hash of the input trace."""
+
+
+class NoParams(StrictModel):
+    """A driver without keys of its own."""
+
+
+class Driver(ABC):
+    """A kind of workload. Subclasses are registered with `@drivers.register(kind)`; the docstring's first line is its listing."""
+
+    Params: ClassVar[type[StrictModel]] = NoParams
+    """Keys of `workload:` beside `kind`."""
+    Policies: ClassVar[type[StrictModel]] = NoParams
+    """Keys of `policies:`."""
+
+    def __init__(self, params: Any, policies: Any):
+        self.params = params
+        self.policies = policies
+
+    def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
+        """Cross-field problems as (dotted key, message): a policy that names a missing tier, a model that does not fit."""
+        return []
+
+    @abstractmethod
+    def run(self, machine: Machine) -> Output:
+        """Run the workload to its end on a fresh machine."""

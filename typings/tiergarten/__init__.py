@@ -1,0 +1,1 @@
+../../tiergarten/__init__.py

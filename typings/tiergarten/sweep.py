@@ -1,0 +1,1 @@
+../../tiergarten/sweep.py
