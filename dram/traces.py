@@ -70,7 +70,9 @@ def _read_csv(path: Path, text: str) -> AddressTrace:
     if problems or len(set(header)) != len(header):
         raise TraceError(problems or Problem("a column is given twice", file=str(path), line=1))
     try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=0, names=header, index_col=False)
+        table = pd.read_csv(
+            io.StringIO(text), dtype=str, keep_default_na=False, header=0, names=header, index_col=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TraceError(Problem(f"wrong number of columns ({error})", file=str(path))) from error
     zero = pd.Series("0", index=table.index)

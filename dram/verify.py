@@ -63,7 +63,9 @@ def verify_manifest(path: Path, only: str = "") -> Iterator[CaseOutcome]:
             if only in name:
                 yield _verify_case(path.parent, manifest, case, name)
         except (KeyError, TypeError) as error:
-            raise InputError(Problem(f"not of the expected form: {error}", str(path), path=f"cases.{number}")) from error
+            raise InputError(
+                Problem(f"not of the expected form: {error}", str(path), path=f"cases.{number}")
+            ) from error
 
 
 def _verify_case(folder: Path, manifest: Mapping[str, Any], case: Mapping[str, Any], name: str) -> CaseOutcome:
@@ -123,7 +125,9 @@ def command_table(result: DramResult) -> NDArray[np.int64]:
         numbers[numbers == COMMANDS["CAS_WR"].kernel_id] = COMMANDS["CAS"].kernel_id
     table = np.full((len(numbers), 2 + len(device.counts) - 1), -1, np.int64)
     table[:, 0], table[:, 1] = trace.ticks, numbers
-    wide = np.isin(numbers, [COMMANDS[name].kernel_id for name in device.standard.commands if COMMANDS[name].target == "all"])
+    wide = np.isin(
+        numbers, [COMMANDS[name].kernel_id for name in device.standard.commands if COMMANDS[name].target == "all"]
+    )
     for level, column in enumerate(bank_coordinates(device, trace.targets.astype(np.int64)), start=2):
         table[:, level] = np.where(wide, -1, column)
     if scope_level(device) == 1:
@@ -178,4 +182,3 @@ def summarise(outcomes: list[CaseOutcome]) -> dict[str, Any]:
         "requests": sum(outcome.total_requests for outcome in outcomes),
         "differences": {outcome.name: outcome.difference for outcome in outcomes if not outcome.is_exact},
     }
-
