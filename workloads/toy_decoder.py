@@ -7,6 +7,7 @@ caches a content that can be checked, nothing more.
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.attention import causal, dense_attention, softmax
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array

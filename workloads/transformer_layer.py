@@ -9,6 +9,7 @@ activation is SiLU, one attention head (our choices). All functions work in the 
 from collections.abc import Mapping
 
 import numpy as np
+
 from tiergarten.workloads.attention import causal, softmax
 from tiergarten.workloads.recorders.kernel import Array
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome

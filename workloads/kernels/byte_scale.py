@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome

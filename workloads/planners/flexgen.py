@@ -8,6 +8,7 @@ caller's. Sizes and rates are the machine's and model's; the paper's fitted cost
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiergarten.sim.errors import TiergartenError
 from tiergarten.workloads.planners.highs import optimizer
 

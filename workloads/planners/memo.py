@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.sim.errors import TiergartenError
 from tiergarten.workloads.planners.highs import optimizer
 
