@@ -42,9 +42,10 @@ def describe_deadlock(device: DramDevice, m: Memory, status: int) -> str:
         final = int(m[head + at.FINAL])
         name = next((name for name in device.standard.commands if COMMANDS[name].kernel_id == final), str(final))
         lines.append(f"  head of the priority queue: {name}")
-    for queue, kind in enumerate(("reads", "writes")):
-        busy = m[at.BUSY_LIST] + queue * m[at.NUM_BANKS]
-        for bank in m[busy : busy + min(int(m[at.BUSY_READS + queue]), LONGEST)]:
+    for bank in range(m[at.BANKS], m[at.BANKS] + m[at.NUM_BANKS] * at.BANK_FIELDS, at.BANK_FIELDS):
+        waiting = [m[bank + at.QUEUE + queue * at.QUEUE_FIELDS + at.HEAD] != at.NONE for queue in range(2)]
+        if any(waiting) and len(lines) < 3 * LONGEST:
+            kinds = " and ".join(kind for kind, present in zip(("reads", "writes"), waiting, strict=True) if present)
             place = _bank_text(device, int(m[bank + at.NUMBER]))
-            lines.append(f"  {kind} wait for {place}, which is {_row_text(int(m[bank + at.ROW]))}")
+            lines.append(f"  {kinds} wait for {place}, which is {_row_text(int(m[bank + at.ROW]))}")
     return "\n".join(lines)

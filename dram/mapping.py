@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.dram.resolve import DramDevice
 
 Int = NDArray[np.int64]

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.dump import describe_deadlock
 from tiergarten.dram.kernels import layout as at

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tiergarten.dram import commands as cmd
 from tiergarten.dram.commands import COMMANDS, NUM_COMMANDS
 from tiergarten.dram.config import ControllerConfig
@@ -164,6 +165,7 @@ def build_channel(device: DramDevice, config: ControllerConfig) -> Memory:
     m[m[at.OPERATIONS] : m[at.OPERATIONS] + operations.size] = operations.ravel()
     m[at.FIRST_OPERATION : at.FIRST_OPERATION + NUM_COMMANDS + 1] = first_operation
     m[at.COMMAND_DEEP : at.COMMAND_DEEP + NUM_COMMANDS] = deep
+    _set_reach(m, operations, first_operation)
     _set_buses(m, device)
     _set_records(m)
     _set_scalars(m, config)
@@ -179,7 +181,7 @@ def _laid_out(device: DramDevice, config: ControllerConfig, num_operations: int)
         at.BANKS: banks * at.BANK_FIELDS,
         at.SLOTS: slots * at.SLOT_FIELDS,
         at.ACTIVE_LIST: slots,
-        at.BUSY_LIST: 2 * banks,
+        at.BANK_LISTS: 2 * at.NUM_KINDS * banks,
         at.PRIORITY_RING: config.priority_buffer_size * at.PRIORITY_FIELDS,
         at.WRITE_ADDRESSES: at.ADDRESS_COUNTERS,
         at.OPERATIONS: num_operations * at.OPERATION_FIELDS,
@@ -237,6 +239,14 @@ def _set_parameters(m: Memory, device: DramDevice, config: ControllerConfig, fam
         m[at.SYNC_WRITE] = timing[write] + timing["nBL_min"] + timing["nWCKPST"]
 
 
+def _set_reach(m: Memory, operations: Memory, first_operation: Memory) -> None:
+    kinds = {cmd.RD: at.COLUMN, cmd.WR: at.COLUMN, cmd.ACT: at.ACTIVATE, cmd.PRE: at.PRECHARGE}
+    for command in range(NUM_COMMANDS):
+        for operation in operations[first_operation[command] : first_operation[command + 1]]:
+            if operation[at.EFFECT] != at.TO_BANK and operation[at.HELD] in kinds:
+                m[at.COMMAND_REACH + command] |= 1 << kinds[operation[at.HELD]]
+
+
 def _set_buses(m: Memory, device: DramDevice) -> None:
     row_commands = set(device.standard.row_commands)
     m[at.COMMAND_TICKS : at.COMMAND_TICKS + NUM_COMMANDS] = 1
@@ -263,11 +273,15 @@ def _set_records(m: Memory) -> None:
         m[bank + at.NUMBER] = number
         for queue in range(2):
             part = bank + at.QUEUE + queue * at.QUEUE_FIELDS
-            m[part : part + at.PLACE] = at.NONE
+            m[part : part + at.QUEUE_FIELDS] = at.NONE
+            m[part + at.MISS_KIND] = at.NO_KIND
 
 
 def _set_scalars(m: Memory, config: ControllerConfig) -> None:
     m[at.DIRTY] = 1
+    m[at.ACCEPT_AT] = at.NONE
+    m[at.KIND_DIRTY : at.KIND_DIRTY + at.NUM_KINDS] = 1
+    m[at.KIND_SLOT : at.KIND_SLOT + at.NUM_KINDS] = at.NONE
     m[at.ISSUE_AT] = 1
     m[at.LAST_ACCEPT] = -1
     m[[at.SPLIT_SLOT, at.CAS_SLOT, at.RCK_LAST_READ, at.PAIR_EDGE, at.PAIR_SCOPE, at.PAIR_BANK]] = at.NONE

@@ -9,6 +9,7 @@ by nodes of the trace's prefix tree.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from simpy.events import Event
 
@@ -311,9 +312,12 @@ class KvTiers:
             self._reload(admission, level, blocks)
         for level, gate in waits:
             if not gate.is_open:
-                gate.then(lambda level=level: admission.reloads.append((level, self._engine.now_ps)))
+                gate.then(partial(self._note_reload, admission, level))
                 gates.append(gate)
         after(gates, lambda: ready(admission))
+
+    def _note_reload(self, admission: Admission, level: int) -> None:
+        admission.reloads.append((level, self._engine.now_ps))
 
     def _reload(self, admission: Admission, index: int, blocks: list[int]) -> None:
         level, first = self.levels[index], self.levels[0]
@@ -321,7 +325,7 @@ class KvTiers:
         admission.reloaded_bytes += size
 
         def arrived(_: Event) -> None:
-            admission.reloads.append((index, self._engine.now_ps))
+            self._note_reload(admission, index)
             for block in blocks:
                 level.release(block)
                 self._loading.pop(block)[1].open()

@@ -172,9 +172,7 @@ def _prefer(banks, ready, earliest, best_cycle, best, bank):
     cycle = max(max(banks[bank, _BANK_READY], limit), earliest)
     if cycle < best_cycle:
         return cycle, bank
-    if cycle == best_cycle and best != RANK and (
-        best == NONE or banks[bank, _PROPOSER] < banks[best, _PROPOSER]
-    ):
+    if cycle == best_cycle and best != RANK and (best == NONE or banks[bank, _PROPOSER] < banks[best, _PROPOSER]):
         return cycle, bank
     return best_cycle, best
 

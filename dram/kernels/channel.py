@@ -5,11 +5,19 @@ choice of the next command is made once after each change and kept until the nex
 everything as it is but the sums of queue lengths: write mode has been evaluated with the same lengths before.
 """
 
-from tiergarten.dram.commands import ACT, ACT2, CAS_RD, CAS_WR, RCKSTOP, RCKSTRT, RD, REFSB, WR
-from tiergarten.dram.kernels.choose import best_of_active, best_of_queue, head_of_priority, update_write_mode
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.commands import ACT, ACT2, CAS_RD, CAS_WR, PRE, RCKSTOP, RCKSTRT, RD, REFSB, WR
+from tiergarten.dram.kernels.choose import (
+    best_of_active,
+    head_of_priority,
+    reads_blocked,
+    update_champions,
+    update_write_mode,
+)
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import apply, bank_ready, is_wide, open_same_bank, ready_tick
 from tiergarten.dram.kernels.layout import (
+    ACCEPT_AT,
+    ACTIVATE,
     ACTIVE_LIST,
     BANK,
     BANK_FIELDS,
@@ -18,6 +26,7 @@ from tiergarten.dram.kernels.layout import (
     CAS_PLACE,
     CAS_SLOT,
     CLOCK,
+    COLUMN,
     COLUMN_AT,
     COLUMN_BUS,
     COLUMN_COMMAND,
@@ -34,6 +43,9 @@ from tiergarten.dram.kernels.layout import (
     IS_WRITE,
     ISSUE_AT,
     KIND,
+    KIND_AT,
+    KIND_DIRTY,
+    KIND_SLOT,
     LAST_ACCEPT,
     LAST_DONE,
     LAST_ISSUE,
@@ -55,6 +67,7 @@ from tiergarten.dram.kernels.layout import (
     PAIR_BANK,
     PAIR_EDGE,
     PAIR_SCOPE,
+    PRECHARGE,
     PRIORITY_FIELDS,
     PRIORITY_HEAD,
     PRIORITY_RING,
@@ -103,7 +116,7 @@ from tiergarten.dram.kernels.requests import (
 )
 
 
-@kernel
+@inlined
 def offer_tick(m, requests):
     """Clock at which the next request of the table is first offered; NEVER while it waits for reads not yet issued."""
     ident = m[NEXT_REQUEST]
@@ -117,7 +130,7 @@ def offer_tick(m, requests):
     return tick
 
 
-@kernel
+@inlined
 def accept_tick(m, requests):
     """Clock at which the next request is accepted if nothing issues before; NEVER if it must wait for room."""
     tick = offer_tick(m, requests)
@@ -130,7 +143,7 @@ def accept_tick(m, requests):
     return max(tick, m[CLOCK])
 
 
-@kernel
+@inlined
 def pass_ticks(m, ticks):
     """Let ticks go by with the queues as they are."""
     m[SUM_READS] += ticks * m[NUM_READS]
@@ -139,21 +152,29 @@ def pass_ticks(m, ticks):
     m[CLOCK] += ticks
 
 
-@kernel
+@inlined
 def choose_queued(m, column_from, row_from):
     """Evaluate write mode and keep the champions of the read or the write queue."""
     update_write_mode(m)
-    column_at, column_slot, row_at, row_slot, row_command = best_of_queue(m, m[WRITE_MODE], column_from, row_from)
-    m[COLUMN_AT] = column_at
-    m[COLUMN_SLOT] = column_slot
+    queue = m[WRITE_MODE]
+    update_champions(m, queue, column_from, row_from)
+    m[COLUMN_AT] = m[KIND_AT + COLUMN]
+    m[COLUMN_SLOT] = m[KIND_SLOT + COLUMN]
     m[COLUMN_PLACE] = NONE
-    m[COLUMN_COMMAND] = WR if m[WRITE_MODE] else RD
-    m[ROW_AT] = row_at
-    m[ROW_SLOT] = row_slot
-    m[ROW_COMMAND] = row_command
+    m[COLUMN_COMMAND] = WR if queue == 1 else RD
+    if queue == 0 and reads_blocked(m):
+        m[COLUMN_AT] = NEVER
+    activate_at = NEVER if m[SPLIT_SLOT] != NONE else m[KIND_AT + ACTIVATE]
+    precharge_at = m[KIND_AT + PRECHARGE]
+    kind = ACTIVATE if activate_at < precharge_at else PRECHARGE
+    if activate_at == precharge_at and activate_at < NEVER:
+        kind = ACTIVATE if m[m[KIND_SLOT + ACTIVATE] + ID] < m[m[KIND_SLOT + PRECHARGE] + ID] else PRECHARGE
+    m[ROW_AT] = activate_at if kind == ACTIVATE else precharge_at
+    m[ROW_SLOT] = m[KIND_SLOT + kind]
+    m[ROW_COMMAND] = ACT if kind == ACTIVATE else PRE
 
 
-@kernel
+@inlined
 def choose_active(m, at, place, command):
     """Keep a request of the active buffer as the column champion."""
     m[COLUMN_AT] = at
@@ -171,7 +192,7 @@ def choose_head(m, row_from):
     m[ROW_COMMAND] = command
 
 
-@kernel
+@inlined
 def issue_column(m, requests, record, tick):
     """Issue the column champion, with auto-precharge where the row policy wants it."""
     slot = m[COLUMN_SLOT]
@@ -184,7 +205,7 @@ def issue_column(m, requests, record, tick):
     issue_access(m, requests, record, slot, place, command, tick)
 
 
-@kernel
+@inlined
 def issue_row(m, record, tick):
     """Issue the row champion: a step of the priority queue's head, or of a waiting request."""
     if m[ROW_SLOT] == NONE:
@@ -210,7 +231,7 @@ def issue_head(m, record, tick):
         note_pair(m, tick, command, target)
 
 
-@kernel
+@inlined
 def note_pair(m, tick, command, target):
     """Remember a row command on a rising edge: it restricts precharges on the falling edge it is paired with."""
     if tick & 1:
@@ -218,9 +239,10 @@ def note_pair(m, tick, command, target):
         m[PAIR_EDGE] = tick + 3 if command == ACT else tick + 1
         m[PAIR_SCOPE] = target if wide else m[target + SCOPE]
         m[PAIR_BANK] = NONE if wide else target
+        m[KIND_DIRTY + PRECHARGE] = 1
 
 
-@kernel
+@inlined
 def choose_one(m, tick):
     """Make the choice for controllers with one command a tick: active buffer, else priority queue, else queues."""
     first = max(tick, m[ROW_BUS])
@@ -237,7 +259,7 @@ def choose_one(m, tick):
         m[ROW_AT] = NEVER
 
 
-@kernel
+@inlined
 def is_row_turn(m, tick):
     """True if, of the champions ready at `tick`, the row champion goes first: the older one, but active requests before all."""
     if m[ROW_AT] != tick or m[COLUMN_AT] != tick:
@@ -245,13 +267,13 @@ def is_row_turn(m, tick):
     return m[COLUMN_PLACE] == NONE and m[m[ROW_SLOT] + ID] < m[m[COLUMN_SLOT] + ID]
 
 
-@kernel
+@inlined
 def is_access(command):
     """True for RD and WR."""
     return command == RD or command == WR
 
 
-@kernel
+@inlined
 def visit_single(m, requests, record, tick):
     """A tick of the generic controller: one command of whichever kind."""
     if m[DIRTY]:
@@ -270,7 +292,7 @@ def visit_single(m, requests, record, tick):
     m[ISSUE_AT] = tick + 1
 
 
-@kernel
+@inlined
 def choose_both(m, tick, column_first):
     """Make both choices for controllers with two slots; `column_first`: first tick that is left to the column slot."""
     column_from = max(column_first, m[COLUMN_BUS])
@@ -286,7 +308,7 @@ def choose_both(m, tick, column_first):
         choose_active(m, active_at, place, command)
 
 
-@kernel
+@inlined
 def rck_step(m):
     """The next start or stop of the read clock: (tick, command)."""
     if m[RCK_MODE] == RCK_ALWAYS:
@@ -412,7 +434,7 @@ def finish_cas(m, requests, record, first, tick):
     m[ISSUE_AT] = tick + 1
 
 
-@kernel
+@inlined
 def has_work(m):
     """True while a request waits for its data command."""
     return m[NUM_READS] + m[NUM_WRITES] + m[NUM_ACTIVE] > 0 or m[SPLIT_SLOT] != NONE
@@ -438,10 +460,13 @@ def run(m, requests, record, until, stop_when_done):
     Returns REACHED, RECORD_FULL (call again with an empty record), DEADLOCK or OVERFLOW.
     """
     total = requests.shape[0]
+    m[ACCEPT_AT] = NONE
     while True:
         if stop_when_done and m[NEXT_REQUEST] >= total and not has_work(m):
             until = min(until, max(m[LAST_DONE], m[LAST_ACCEPT]))
-        accepted_at = accept_tick(m, requests)
+        if m[ACCEPT_AT] == NONE:
+            m[ACCEPT_AT] = accept_tick(m, requests)
+        accepted_at = m[ACCEPT_AT]
         tick = min(accepted_at + 1, m[REFRESH_DUE], m[ISSUE_AT])
         if m[NUM_CAPPED] > 0:
             tick = min(tick, injection_due(m, m[CLOCK] + 1))
@@ -454,16 +479,18 @@ def run(m, requests, record, until, stop_when_done):
             return DEADLOCK
         if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
             return RECORD_FULL
-        pass_ticks(m, tick - 1 - m[CLOCK])
+        if tick - 1 > m[CLOCK]:
+            pass_ticks(m, tick - 1 - m[CLOCK])
         if accepted_at == tick - 1:
             m[COUNT_STALLS] += accepted_at - offer_tick(m, requests)
             accept(m, requests, m[NEXT_REQUEST], accepted_at)
             m[NEXT_REQUEST] += 1
             m[LAST_ACCEPT] = accepted_at
+            m[ACCEPT_AT] = NONE
             m[DIRTY] = 1
-        if not hand_in_maintenance(m, tick):
-            return OVERFLOW
         pass_ticks(m, 1)
+        if (m[REFRESH_DUE] == tick or m[NUM_CAPPED] > 0) and not hand_in_maintenance(m, tick):
+            return OVERFLOW
         kind = m[KIND]
         if kind == SINGLE:
             visit_single(m, requests, record, tick)

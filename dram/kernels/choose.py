@@ -5,18 +5,20 @@ requests. A champion is the request whose command is ready first; of several rea
 """
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, REFSB, RFMAB, RFMPB, WR
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import bank_ready, is_wide, open_same_bank, same_bank_ready, scope_ready
 from tiergarten.dram.kernels.layout import (
+    ACTIVATE,
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
     ACTIVE_LIST,
     ARRIVE,
     BANK,
-    BUSY_LIST,
-    BUSY_READS,
+    BANK_LISTS,
+    CHOSEN_QUEUE,
     CLOSED,
+    COLUMN,
     ENTER_WRITE_ABOVE,
     FINAL,
     FLAGS,
@@ -24,13 +26,20 @@ from tiergarten.dram.kernels.layout import (
     HIT,
     ID,
     IS_WRITE,
+    KIND_AT,
+    KIND_DIRTY,
+    KIND_SLOT,
     LEAVE_WRITE_BELOW,
+    LIST_LENGTH,
     MISS,
+    MISS_KIND,
     NEVER,
     NONE,
     NUM_ACTIVE,
     NUM_BANKS,
+    NUM_KINDS,
     NUM_READS,
+    NUM_TOUCHED,
     NUM_WRITES,
     OPEN_BANKS,
     PAIR_BANK,
@@ -50,11 +59,13 @@ from tiergarten.dram.kernels.layout import (
     SPLIT_SLOT,
     TARGET,
     TARGET_ROW,
+    TOUCHED,
     WRITE_MODE,
 )
+from tiergarten.dram.kernels.queues import forget_champions
 
 
-@kernel
+@inlined
 def update_write_mode(m):
     """The evaluation of write mode, due in each tick that gets as far as the queues. Repeating it changes nothing."""
     if m[WRITE_MODE] == 0:
@@ -64,7 +75,7 @@ def update_write_mode(m):
         m[WRITE_MODE] = 0
 
 
-@kernel
+@inlined
 def precharge_edge(m, bank, tick):
     """First tick from `tick` on that the pairing rule leaves to a precharge of one bank."""
     if tick == m[PAIR_EDGE] and m[PAIR_SCOPE] == m[bank + SCOPE] and (m[PAIR_BANK] == NONE or m[PAIR_BANK] == bank):
@@ -72,74 +83,118 @@ def precharge_edge(m, bank, tick):
     return tick
 
 
-@kernel
+@inlined
 def reads_blocked(m):
     """True while the read clock is stopped in the mode in which only RCKSTRT starts it."""
     return m[RCK_MODE] == RCK_WITH_START and m[RCK_RUNNING] == 0
 
 
-@kernel
-def best_of_queue(m, queue, column_from, row_from):
-    """Champions of one queue: (tick, slot) of column commands and (tick, slot, command) of row commands.
+@inlined
+def column_tick(m, bank, access, first):
+    """First tick from `first` on at which an access to the bank's open row may issue."""
+    return max(first, m[bank + access], m[m[bank + SCOPE] + access]) | m[HALF_CLOCK]
 
-    `column_from`, `row_from`: first ticks at which the two kinds may issue, the buses included.
+
+@inlined
+def activate_tick(m, bank, first):
+    """First tick from `first` on at which the closed bank may be activated."""
+    return max(first, m[bank + ACT], m[m[bank + SCOPE] + ACT]) | m[HALF_CLOCK]
+
+
+@inlined
+def precharge_tick(m, bank, queue, first):
+    """First tick from `first` on at which the bank may be closed for the oldest request to another row of a queue.
+
+    NEVER while the active buffer needs the open row, or where row hits go first and an older one waits.
     """
-    part = QUEUE + queue * QUEUE_FIELDS
-    access = WR if queue == 1 else RD
-    half = m[HALF_CLOCK]
-    row_hit_first = m[ROW_HIT_FIRST]
-    any_active = m[NUM_ACTIVE] > 0
-    split = m[SPLIT_SLOT]
-    column_at = NEVER
-    column_slot = NONE
-    column_id = NEVER
-    row_at = NEVER
-    row_slot = NONE
-    row_id = NEVER
-    row_command = 0
-    if queue == 0 and reads_blocked(m):
-        column_from = NEVER
-    busy = m[BUSY_LIST] + queue * m[NUM_BANKS]
-    for place in range(busy, busy + m[BUSY_READS + queue]):
+    if m[bank + ACTIVE] > 0 and m[NUM_ACTIVE] > 0:
+        return NEVER
+    if m[ROW_HIT_FIRST]:
+        part = bank + QUEUE + queue * QUEUE_FIELDS
+        hit = m[part + HIT]
+        if hit != NONE and m[hit + ARRIVE] <= m[m[part + MISS] + ARRIVE]:
+            return NEVER
+    tick = max(first, m[bank + PRE], m[m[bank + SCOPE] + PRE])
+    return precharge_edge(m, bank, tick) if m[HALF_CLOCK] else tick
+
+
+@inlined
+def kind_tick(m, kind, queue, bank, first):
+    """First tick from `first` on at which the bank's command of a kind may issue."""
+    if kind == COLUMN:
+        return column_tick(m, bank, WR if queue == 1 else RD, first)
+    if kind == ACTIVATE:
+        return activate_tick(m, bank, first)
+    return precharge_tick(m, bank, queue, first)
+
+
+@inlined
+def find_champion(m, kind, queue, first):
+    """Find the champion of a kind among the banks in its list."""
+    best_at = NEVER
+    best_slot = NONE
+    best_id = NEVER
+    number = queue * NUM_KINDS + kind
+    entries = m[BANK_LISTS] + number * m[NUM_BANKS]
+    field = QUEUE + queue * QUEUE_FIELDS + (HIT if kind == COLUMN else MISS)
+    for place in range(entries, entries + m[LIST_LENGTH + number]):
         bank = m[place]
-        scope = m[bank + SCOPE]
-        hit = m[bank + part + HIT]
-        miss = m[bank + part + MISS]
-        if hit != NONE:
-            tick = max(column_from, m[bank + access], m[scope + access]) | half
-            if tick <= column_at:
-                ident = m[hit + ID]
-                if tick < column_at or ident < column_id:
-                    column_at = tick
-                    column_slot = hit
-                    column_id = ident
-        if miss != NONE:
-            row = m[bank + ROW]
-            if row == CLOSED:
-                if split != NONE:
-                    continue
-                tick = max(row_from, m[bank + ACT], m[scope + ACT]) | half
-                command = ACT
-            else:
-                if row == ACTIVATING or (any_active and m[bank + ACTIVE] > 0):
-                    continue
-                if row_hit_first and hit != NONE and m[hit + ARRIVE] <= m[miss + ARRIVE]:
-                    continue
-                tick = max(row_from, m[bank + PRE], m[scope + PRE])
-                if half:
-                    tick = precharge_edge(m, bank, tick)
-                command = PRE
-            if tick <= row_at:
-                ident = m[miss + ID]
-                if tick < row_at or ident < row_id:
-                    row_at = tick
-                    row_slot = miss
-                    row_id = ident
-                    row_command = command
-    return column_at, column_slot, row_at, row_slot, row_command
+        tick = kind_tick(m, kind, queue, bank, first)
+        if tick <= best_at:
+            slot = m[bank + field]
+            if tick < best_at or m[slot + ID] < best_id:
+                best_at = tick
+                best_slot = slot
+                best_id = m[slot + ID]
+    m[KIND_AT + kind] = best_at
+    m[KIND_SLOT + kind] = best_slot
+    m[KIND_DIRTY + kind] = 0
 
 
-@kernel
+@inlined
+def compare_champion(m, kind, queue, bank, first):
+    """Compare the champion of a kind with what a touched bank offers."""
+    slot = m[KIND_SLOT + kind]
+    if slot != NONE and m[slot + BANK] == bank:
+        m[KIND_DIRTY + kind] = 1
+        return
+    part = bank + QUEUE + queue * QUEUE_FIELDS
+    if kind == COLUMN:
+        offered = m[part + HIT]
+    elif m[part + MISS_KIND] == kind:
+        offered = m[part + MISS]
+    else:
+        offered = NONE
+    if offered != NONE:
+        tick = kind_tick(m, kind, queue, bank, first)
+        if tick < m[KIND_AT + kind] or (tick == m[KIND_AT + kind] and m[offered + ID] < m[slot + ID]):
+            m[KIND_AT + kind] = tick
+            m[KIND_SLOT + kind] = offered
+
+
+@inlined
+def update_champions(m, queue, column_from, row_from):
+    """Bring the champions of all kinds up to date for `queue`.
+
+    `column_from`, `row_from`: first ticks at which column and row commands may issue, the buses included. A champion
+    that could have issued before is found anew: an older request may have become ready by now.
+    """
+    if queue != m[CHOSEN_QUEUE]:
+        m[CHOSEN_QUEUE] = queue
+        forget_champions(m)
+    for kind in range(NUM_KINDS):
+        first = column_from if kind == COLUMN else row_from
+        if m[KIND_AT + kind] < first:
+            m[KIND_DIRTY + kind] = 1
+        for place in range(TOUCHED, TOUCHED + m[NUM_TOUCHED]):
+            if m[KIND_DIRTY + kind] == 0:
+                compare_champion(m, kind, queue, m[place], first)
+        if m[KIND_DIRTY + kind]:
+            find_champion(m, kind, queue, first)
+    m[NUM_TOUCHED] = 0
+
+
+@inlined
 def next_command(m, slot, access):
     """The command that advances the request in `slot`, whose own command is `access`."""
     row = m[m[slot + BANK] + ROW]
@@ -152,7 +207,7 @@ def next_command(m, slot, access):
     return PRE
 
 
-@kernel
+@inlined
 def best_of_active(m, first, columns_only):
     """Champion of the active buffer: (tick, place, command), `first` being the first tick with a free bus.
 
@@ -198,7 +253,7 @@ def hides_behind_hit(m, slot, command):
     return False
 
 
-@kernel
+@inlined
 def is_split_allowed(m, command, bank):
     """False if an activate under way forbids a row command to `bank`."""
     split = m[SPLIT_SLOT]

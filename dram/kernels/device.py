@@ -19,7 +19,7 @@ from tiergarten.dram.commands import (
     WR,
     WRA,
 )
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.layout import (
     ACT_RING,
     ACTIVATING,
@@ -31,13 +31,16 @@ from tiergarten.dram.kernels.layout import (
     CLOSED,
     COMMAND_BUS,
     COMMAND_DEEP,
+    COMMAND_REACH,
     COMMAND_TICKS,
     EFFECT,
     FIRST_BANK,
     FIRST_OPERATION,
     HELD,
     KIND,
+    KIND_DIRTY,
     NONE,
+    NUM_KINDS,
     NUM_SCOPES,
     NUMBER,
     OPEN_BANKS,
@@ -60,16 +63,16 @@ from tiergarten.dram.kernels.layout import (
     TO_SIBLINGS,
     WINDOW,
 )
-from tiergarten.dram.kernels.queues import sort_by_row
+from tiergarten.dram.kernels.queues import forget_champions, sort_by_row, touch
 
 
-@kernel
+@inlined
 def is_wide(command):
     """True for commands that address every bank of a scope."""
     return command in (PREA, REFAB, RFMAB, RCKSTRT, RCKSTOP)
 
 
-@kernel
+@inlined
 def without_precharge(command):
     """RD for RDA and WR for WRA: the command whose earliest ticks it shares."""
     if command == RDA:
@@ -79,7 +82,7 @@ def without_precharge(command):
     return command
 
 
-@kernel
+@inlined
 def bank_ready(m, command, bank):
     """First tick at which the device takes `command` for one bank, the bus apart."""
     return max(m[bank + command], m[m[bank + SCOPE] + command])
@@ -130,14 +133,14 @@ def ready_tick(m, command, target):
     return max(ready, m[m[COMMAND_BUS + command]])
 
 
-@kernel
+@inlined
 def raise_to(m, place, tick):
     """Let the earliest tick kept at `place` be no less than `tick`."""
     if m[place] < tick:
         m[place] = tick
 
 
-@kernel
+@inlined
 def push_times(m, command, bank, clock):
     """Raise earliest ticks after `command` issued at `clock` to `bank` (the first of the scope for wide commands)."""
     scope = m[bank + SCOPE]
@@ -176,7 +179,7 @@ def push_times(m, command, bank, clock):
             raise_to(m, scope + held, oldest + m[operation + TICKS])
 
 
-@kernel
+@inlined
 def note_issue(m, ring, clock):
     """Enter `clock` into a ring of newest issues."""
     place = m[ring + WINDOW]
@@ -197,22 +200,31 @@ def set_row(m, bank, row):
     sort_by_row(m, bank, row)
 
 
+@inlined
+def row_after(m, command, bank, row):
+    """Row of the bank after `command`, which may open it for `row`."""
+    if command == ACT:
+        return ACTIVATING if m[KIND] == SPLIT else row
+    if command == ACT2:
+        return row
+    if command == PRE or command == RDA or command == WRA:
+        return CLOSED
+    return m[bank + ROW]
+
+
 @kernel
 def apply(m, command, target, row, clock):
     """Issue `command` at `clock`: bank state, command bus, earliest ticks."""
     bank = m[target + FIRST_BANK] if is_wide(command) else target
     if command == ACT:
         note_issue(m, m[bank + SCOPE] + ACT_RING, clock)
-        set_row(m, bank, ACTIVATING if m[KIND] == SPLIT else row)
-    elif command == PRE or command == RDA or command == WRA:
-        set_row(m, bank, CLOSED)
-    elif command == ACT2:
-        set_row(m, bank, row)
-    elif command == PREA:
-        for other in range(bank, bank + m[BANKS_PER_SCOPE] * BANK_FIELDS, BANK_FIELDS):
-            set_row(m, other, CLOSED)
     elif command == REFPB:
         note_issue(m, m[bank + SCOPE] + REF_RING, clock)
+    if command == PREA:
+        for other in range(bank, bank + m[BANKS_PER_SCOPE] * BANK_FIELDS, BANK_FIELDS):
+            set_row(m, other, CLOSED)
+    else:
+        set_row(m, bank, row_after(m, command, bank, row))
     if command == REFSB:
         end = m[m[bank + SCOPE] + FIRST_BANK] + m[BANKS_PER_SCOPE] * BANK_FIELDS
         for other in range(bank, end, m[BANKS_PER_GROUP] * BANK_FIELDS):
@@ -220,9 +232,16 @@ def apply(m, command, target, row, clock):
     else:
         push_times(m, command, bank, clock)
     m[m[COMMAND_BUS + command]] = clock + m[COMMAND_TICKS + command]
+    if is_wide(command) or command == REFSB:
+        forget_champions(m)
+    else:
+        touch(m, bank)
+        reach = m[COMMAND_REACH + command]
+        for kind in range(NUM_KINDS):
+            m[KIND_DIRTY + kind] |= (reach >> kind) & 1
 
 
-@kernel
+@inlined
 def add_active(m, bank, change):
     """Count a request of a bank into (+1) or out of (-1) the active buffer."""
     before = m[bank + ACTIVE]

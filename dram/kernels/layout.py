@@ -25,9 +25,10 @@ WRITE_MODE: Final = 1
 NUM_READS: Final = 2
 """Length of the read queue; the write queue's follows."""
 NUM_WRITES: Final = 3
-BUSY_READS: Final = 4
-"""Banks with reads waiting; those with writes follow."""
-BUSY_WRITES: Final = 5
+CHOSEN_QUEUE: Final = 4
+"""Queue that the champions kept by kind come from."""
+ACCEPT_AT: Final = 5
+"""Clock at which the next request is accepted if nothing issues before; NEVER if it must wait for room."""
 NUM_ACTIVE: Final = 6
 NUM_ACTIVE_READS: Final = 7
 NUM_PRIORITY: Final = 8
@@ -96,6 +97,25 @@ COUNT_REFRESHES: Final = 59
 SPLIT_AT: Final = 60
 """First tick at which the second half of the split activate may issue."""
 
+LIST_LENGTH: Final = 104
+"""Lengths of the lists of banks by queue and kind: reads' COLUMN, ACTIVATE, PRECHARGE, then the writes'."""
+COLUMN: Final = 0
+"""Kinds: the bank holds a request to its open row,"""
+ACTIVATE: Final = 1
+"""... it is closed and has requests,"""
+PRECHARGE: Final = 2
+"""... it is open and has requests to other rows."""
+NO_KIND: Final = 3
+NUM_KINDS: Final = 3
+KIND_AT: Final = 110
+"""Champions by kind: tick, then slot, then whether out of date; three elements each."""
+KIND_SLOT: Final = 113
+KIND_DIRTY: Final = 116
+NUM_TOUCHED: Final = 119
+TOUCHED: Final = 120
+"""Banks whose requests or ticks have changed since the champions were found."""
+MOST_TOUCHED: Final = 4
+
 # Parameters: the device and the settings. They never change.
 KIND: Final = 64
 SINGLE: Final = 0
@@ -152,8 +172,8 @@ BANKS: Final = 93
 SLOTS: Final = 94
 ACTIVE_LIST: Final = 95
 """Slots whose row has been opened for them, in order of activation."""
-BUSY_LIST: Final = 96
-"""Banks with waiting reads; the list for writes follows after NUM_BANKS elements."""
+BANK_LISTS: Final = 96
+"""Lists of banks by queue and kind, NUM_BANKS elements each, in the order of LIST_LENGTH."""
 PRIORITY_RING: Final = 97
 WRITE_ADDRESSES: Final = 98
 """Counters of the writes in the write queue by hash of their address."""
@@ -161,13 +181,15 @@ OPERATIONS: Final = 99
 LENGTH: Final = 100
 
 # Command tables, one element a command.
-COMMAND_TICKS: Final = 112
+COMMAND_TICKS: Final = 128
 """Ticks on the bus."""
 COMMAND_BUS: Final = COMMAND_TICKS + NUM_COMMANDS
 """ROW_BUS or COLUMN_BUS."""
 COMMAND_DEEP: Final = COMMAND_BUS + NUM_COMMANDS
 """1 if a constraint below the scope holds the command back."""
-FIRST_OPERATION: Final = COMMAND_DEEP + NUM_COMMANDS
+COMMAND_REACH: Final = COMMAND_DEEP + NUM_COMMANDS
+"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own."""
+FIRST_OPERATION: Final = COMMAND_REACH + NUM_COMMANDS
 """First operation of each command, and the end of the last one's: NUM_COMMANDS + 1 elements."""
 FIRST_RECORD: Final = FIRST_OPERATION + NUM_COMMANDS + 1
 
@@ -209,9 +231,12 @@ HIT: Final = 2
 """Oldest request to the open row."""
 MISS: Final = 3
 """Oldest request that needs another row opened; the head while the bank is closed."""
-PLACE: Final = 4
-"""Index of the bank in the list of banks with requests."""
-QUEUE_FIELDS: Final = 5
+HIT_PLACE: Final = 4
+"""Index of the bank in the queue's COLUMN list, NONE if it is not there."""
+MISS_KIND: Final = 5
+"""Kind of the other list that the bank is in: ACTIVATE, PRECHARGE or NO_KIND."""
+MISS_PLACE: Final = 6
+QUEUE_FIELDS: Final = 7
 BANK_FIELDS: Final = QUEUE + 2 * QUEUE_FIELDS
 
 # Fields of a slot: a request now in the controller.

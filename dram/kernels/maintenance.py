@@ -1,7 +1,7 @@
 """What a channel does to itself: refresh managers and the row policy. Both act by putting commands in the priority queue."""
 
 from tiergarten.dram.commands import PRE, RD, RDA, REFAB, REFPB, REFSB, WRA
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import bank_ready
 from tiergarten.dram.kernels.layout import (
     ACCESSES,
@@ -62,7 +62,7 @@ def push_priority(m, final, target):
     return True
 
 
-@kernel
+@inlined
 def pop_priority(m):
     """Remove the head of the priority queue."""
     m[PRIORITY_HEAD] = (m[PRIORITY_HEAD] + 1) % m[MAX_PRIORITY]
@@ -158,7 +158,7 @@ def refresh_rotating(m, tick):
     return True
 
 
-@kernel
+@inlined
 def count_access(m, bank):
     """Row policy's note of an access that leaves its row open."""
     m[bank + ACCESSES] += 1
@@ -166,7 +166,7 @@ def count_access(m, bank):
         m[NUM_CAPPED] += 1
 
 
-@kernel
+@inlined
 def forget_accesses(m, bank):
     """Row policy's note of a closed bank."""
     if m[CAP] > 0:
@@ -176,7 +176,7 @@ def forget_accesses(m, bank):
         m[bank + INJECTED] = 0
 
 
-@kernel
+@inlined
 def with_precharge(m, command, bank, own_active):
     """RDA or WRA for an access to a row that has had its share; else `command`.
 

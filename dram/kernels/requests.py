@@ -1,9 +1,10 @@
 """A request's way through the controller: accepted, issued step by step, told that it is done; and the command record."""
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, WR
-from tiergarten.dram.kernels.compiled import kernel
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.device import add_active, apply, is_wide
 from tiergarten.dram.kernels.layout import (
+    ACCEPT_AT,
     ACTIVATE_WINDOW,
     ACTIVE_LIST,
     BANK,
@@ -58,16 +59,16 @@ from tiergarten.dram.kernels.layout import (
     TARGET_ROW,
 )
 from tiergarten.dram.kernels.maintenance import count_access, forget_accesses
-from tiergarten.dram.kernels.queues import dequeue, enqueue, is_write_queued, release
+from tiergarten.dram.kernels.queues import dequeue, enqueue, forget_champions, is_write_queued, release
 
 
-@kernel
+@inlined
 def has_room(m, bank, address, queue):
     """True if the controller would accept this request now: queue 0 is reads, 1 writes."""
     return m[NUM_READS + queue] < m[MAX_READS + queue] or is_write_queued(m, bank, address)
 
 
-@kernel
+@inlined
 def accept(m, requests, ident, tick):
     """Take in request `ident` at `tick`, for which `has_room` holds: forward it, coalesce it or queue it."""
     bank = m[BANKS] + requests[ident, REQUEST_BANK] * BANK_FIELDS
@@ -87,7 +88,7 @@ def accept(m, requests, ident, tick):
         m[NUM_UNISSUED_READS] += 1
 
 
-@kernel
+@inlined
 def tell_read(m, requests, ident, depart):
     """Note when a read's data are complete. The reference tells requesters in order of issue only (a defect)."""
     done = max(depart, m[LAST_READ_DONE]) if m[COMPATIBLE] else depart
@@ -97,7 +98,7 @@ def tell_read(m, requests, ident, depart):
     m[LAST_DONE] = max(m[LAST_DONE], done)
 
 
-@kernel
+@inlined
 def tell_write(m, requests, ident, tick):
     """Note that a write is done."""
     requests[ident, REQUEST_DEPART] = tick
@@ -105,7 +106,7 @@ def tell_write(m, requests, ident, tick):
     m[LAST_DONE] = max(m[LAST_DONE], tick)
 
 
-@kernel
+@inlined
 def classify(m, slot):
     """Count the request's row hit, miss or conflict by the state its first command finds."""
     if m[slot + FLAGS] & CLASSIFIED == 0:
@@ -115,10 +116,11 @@ def classify(m, slot):
         m[slot + FLAGS] |= CLASSIFIED
 
 
-@kernel
+@inlined
 def record_command(m, record, tick, command, ident, target):
     """Append a command to the record, if there is one."""
     m[LAST_ISSUE] = tick
+    m[ACCEPT_AT] = NONE
     if record.shape[0] > 0:
         place = m[NUM_RECORDED]
         record[place, RECORD_TICK] = tick
@@ -131,7 +133,7 @@ def record_command(m, record, tick, command, ident, target):
         m[NUM_RECORDED] = place + 1
 
 
-@kernel
+@inlined
 def drop_active(m, place):
     """Remove an entry of the active buffer, keeping the order of the others."""
     slot = m[m[ACTIVE_LIST] + place]
@@ -140,15 +142,19 @@ def drop_active(m, place):
         m[k] = m[k + 1]
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] -= 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
 
 
-@kernel
+@inlined
 def append_active(m, slot):
     """Put a request whose row is open at the end of the active buffer."""
     m[m[ACTIVE_LIST] + m[NUM_ACTIVE]] = slot
     m[NUM_ACTIVE] += 1
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] += 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
     add_active(m, m[slot + BANK], 1)
 
 
@@ -225,7 +231,7 @@ def issue_maintenance(m, record, command, target, tick):
             forget_accesses(m, bank)
 
 
-@kernel
+@inlined
 def extend_sync(m, command, tick):
     """Keep WCK synchronised to the end of this access."""
     span = m[SYNC_READ] if command == RD else m[SYNC_WRITE]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from result_folders import NUM_BINS, hit_rate_table, write_table
+from result_folders import NUM_BINS, hit_rate_table, sweep_table, write_table
 
 from tiergarten.reports import make_figures
 from tiergarten.reports.binning import MAX_BINS
@@ -16,6 +16,7 @@ from tiergarten.reports.figures import FIGURES, names
 from tiergarten.reports.folder import RunFolder
 from tiergarten.reports.render import Drawn, Skipped, draw, draw_all, encode, save_all, settled
 from tiergarten.reports.style import COLUMN_IN, FONT_PT, PAGE_IN, context
+from tiergarten.reports.tables import COMPUTE
 from tiergarten.sim.errors import InputError, UnknownNameError
 
 ALL = (
@@ -180,11 +181,19 @@ def test_occupancy_never_stacks_samples_of_different_times(run: RunFolder) -> No
 
 def test_phases_of_each_group_sum_to_its_mean_latency(run: RunFolder) -> None:
     requests, data = run.table("requests"), drawn(run, "request-phases").data
-    latency = np.sort((requests["finished_ps"] - requests["arrival_ps"]).to_numpy(float))
-    sums = data.groupby("group", sort=False)["mean_ps"].sum()
-    assert sums["fastest half"] == pytest.approx(latency[:300].mean())
-    assert sums["slowest 1 %"] == pytest.approx(latency[594:].mean())
-    assert data.groupby("group", sort=False)["requests"].first().sum() == len(requests)
+    for span, end in (("to the first token", "first_token_ps"), ("end to end", "finished_ps")):
+        latency = np.sort((requests[end] - requests["arrival_ps"]).to_numpy(float))
+        rows = data[data["span"] == span]
+        sums = rows.groupby("group", sort=False)["mean_ps"].sum()
+        assert sums["fastest half"] == pytest.approx(latency[:300].mean())
+        assert sums["slowest 1 %"] == pytest.approx(latency[594:].mean())
+        assert rows.groupby("group", sort=False)["requests"].first().sum() == len(requests)
+
+
+def test_phases_that_are_not_the_time_to_first_token_are_not_called_so(copy: Path) -> None:
+    requests = RunFolder.open(copy).table("requests")
+    write_table(copy, "requests", requests.assign(first_token_ps=requests["first_token_ps"] + 2))
+    assert set(drawn(RunFolder.open(copy), "request-phases").data["span"]) == {"end to end"}
 
 
 def test_the_cdf_marks_the_percentiles_that_numpy_finds(run: RunFolder) -> None:
@@ -201,6 +210,34 @@ def test_traffic_is_the_sum_of_the_transfers(run: RunFolder) -> None:
     for name in ("traffic-matrix", "sankey"):
         found = drawn(run, name).data.groupby(["source", "destination"])[["bytes", "transfers"]].sum()
         assert found.to_numpy().tolist() == expected.to_numpy().tolist()
+
+
+def test_flows_leave_out_what_the_device_itself_moves_and_say_how_much(copy: Path) -> None:
+    transfers = RunFolder.open(copy).table("transfers")
+    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", bytes=10**9)
+    write_table(copy, "transfers", pd.concat([transfers, own]))
+    result = drawn(RunFolder.open(copy), "sankey")
+    assert result.data["bytes"].sum() == transfers["bytes"].sum()
+    assert "7 GB, is left out" in result.caption
+    assert drawn(RunFolder.open(copy), "traffic-matrix").data["bytes"].sum() == transfers["bytes"].sum() + 7 * 10**9
+    write_table(copy, "transfers", own)
+    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 7 * 10**9
+
+
+def test_the_device_is_called_as_the_simulator_calls_it() -> None:
+    from tiergarten.sim import system
+
+    assert system.COMPUTE == COMPUTE
+
+
+def test_lanes_that_moved_nothing_are_not_drawn(copy: Path) -> None:
+    tiers = RunFolder.open(copy).table("tiers")
+    write_table(
+        copy, "tiers", tiers.assign(write_bytes=0, read_bytes=tiers["read_bytes"].where(tiers["tier"] != "nvme", 0))
+    )
+    data = drawn(RunFolder.open(copy), "timeline").data
+    assert "nvme" not in set(data["lane"])
+    assert "write" not in set(data["state"])
 
 
 def test_the_gantt_takes_the_densest_stretch_and_no_bars_overlap(run: RunFolder) -> None:
@@ -229,6 +266,21 @@ def test_points_that_could_not_be_run_are_hatched_and_not_on_the_front(run: RunF
     assert len(front) == 20
     assert front["chosen"].sum() == 1
     assert front.loc[front["chosen"], "on_front"].all()
+
+
+def test_a_third_parameter_of_a_sweep_makes_panels(copy: Path) -> None:
+    table = sweep_table()
+    both = pd.concat([table.assign(**{"set.policies.eviction": name}) for name in ("lru", "arc")], ignore_index=True)
+    both.loc[both["set.policies.eviction"] == "arc", "ttft_p99_ms"] *= 0.5
+    write_table(copy, "sweep", both)
+    result = drawn(RunFolder.open(copy), "heat-map")
+    assert [axes.get_title(loc="left") for axes in result.figure.axes[:2]] == [
+        "policies.eviction lru",
+        "policies.eviction arc",
+    ]
+    assert result.data["value"].min() == both["ttft_p99_ms"].min()
+    assert "means" not in result.caption
+    assert "arc)" in result.caption
 
 
 def test_the_front_can_be_of_any_two_metrics(run: RunFolder) -> None:
