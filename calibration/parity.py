@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tiergarten.calibration.affine import Affine
+from tiergarten.calibration.affine_law import Affine
 from tiergarten.calibration.measured import Measured
 from tiergarten.result import write_json
 
