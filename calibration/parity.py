@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tiergarten.calibration.affine import Affine
+from tiergarten.calibration.affine_law import Affine
 from tiergarten.calibration.measured import Measured
 from tiergarten.result import write_json, write_parquet
 
