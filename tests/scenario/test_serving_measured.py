@@ -107,16 +107,18 @@ def simulated_tpot_ms(scenario, tmp_path, running, inputs, outputs):
     return (requests.finished_ps - requests.first_token_ps).mean() / 1e9 / (outputs - 1)
 
 
-def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path):
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path, every):
     """42 benchmarks of Llama-3.1-8B, 8 to 128 requests at a time; devices/h100-sxm as it is, nothing fitted.
 
     The mean absolute error of TPOT is 2.8 %, the worst 10 %. TTFT hangs on how a benchmark was started, which is not known.
     """
+    points = benchmark_points(shared, "meta-llama/Llama-3.1-8B-Instruct", 1)
+    assert len(points) == 42
     errors = [
         simulated_tpot_ms("kv-tiers", tmp_path, running, inputs, outputs) / measured_ms - 1
-        for running, inputs, outputs, measured_ms in benchmark_points(shared, "meta-llama/Llama-3.1-8B-Instruct", 1)
+        for running, inputs, outputs, measured_ms in points[::every]
     ]
-    assert len(errors) == 42
     assert np.mean(np.abs(errors)) < 0.035
     assert np.max(np.abs(errors)) < 0.12
     assert abs(np.median(errors)) < 0.02
