@@ -91,8 +91,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency-cdf", "breakdown", "request-phases", "timeline", "occupancy", "hit-rate", "gantt", "sankey", "traffic-matrix",
-    "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
+    "latency-cdf", "request-phases", "breakdown", "timeline", "occupancy", "hit-rate", "traffic-matrix", "sankey",
+    "gantt", "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class Plot:
         def draw() -> Path:
             from tiergarten.reports import make_figures
 
-            written = make_figures(self._result.saved_folder(), [name])
+            written = make_figures(self._result.saved_folder(), [name.replace("_", "-")])
             pictures = [path for path in written if path.suffix == ".png"]
             if not pictures:
                 skipped = json.loads(

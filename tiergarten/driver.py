@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.sim import seeds
+from tiergarten.sim.chooser import Chooser
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.placement import Placement
@@ -41,6 +42,8 @@ class Machine:
     devices: Mapping[str, DeviceSpec]
     seed: int
     until_ps: int | None = None
+    choosers: Mapping[str, Chooser] = field(default_factory=dict)
+    """By tier, what stands in for the weights of its `learned` eviction policy: an agent that is learning."""
     progress: Callable[[float], None] = _no_progress
     """A driver tells it the finished share of its work, 0 to 1, now and then."""
 

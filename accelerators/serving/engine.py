@@ -86,6 +86,8 @@ class ServingEngine:
         self.state_ps = dict.fromkeys(DeviceState, 0)
         self.iterations = 0
         self.flops = 0
+        self.memory_bytes = 0
+        """What the device has read and written in its own memory to compute, transfers not counted."""
         self._next_arrival = 0
         self._waiting: deque[int] = deque()
         self._is_blocked = False
@@ -310,6 +312,7 @@ class ServingEngine:
 
     def _record(self, memory: str, is_write: bool, num_bytes: int, role: Role) -> None:
         if num_bytes:
+            self.memory_bytes += num_bytes
             self._system.record_access(memory, is_write, num_bytes, role, self._started_ps)
 
     def _account_idle(self) -> None:

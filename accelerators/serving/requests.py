@@ -42,10 +42,14 @@ class RequestRecords:
     def of(cls, trace: RequestTrace, num_levels: int) -> "RequestRecords":
         """Nothing has happened yet."""
         count = len(trace)
-        times = [np.full(count, NOT_YET, np.int64) for _ in range(6)]
         return cls(
-            trace.arrivals_ps.copy(),
-            *times,
+            arrival_ps=trace.arrivals_ps.copy(),
+            admitted_ps=np.full(count, NOT_YET, np.int64),
+            evicted_ps=np.full(count, NOT_YET, np.int64),
+            ready_ps=np.full(count, NOT_YET, np.int64),
+            started_ps=np.full(count, NOT_YET, np.int64),
+            first_token_ps=np.full(count, NOT_YET, np.int64),
+            finished_ps=np.full(count, NOT_YET, np.int64),
             reload_ps=np.zeros((count, num_levels), np.int64),
             hit_tokens=np.zeros((count, num_levels), np.int64),
             computed_tokens=np.zeros(count, np.int64),
