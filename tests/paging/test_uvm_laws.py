@@ -85,7 +85,13 @@ def test_kernels_agree_with_an_independent_model(pages, device_blocks):
     result = machine.touch(make_lanes(np.array(pages)[:, None], hardware))
     oracle = ReferenceUvm(num_pages, device_blocks)
     oracle.touch(pages, slots=12, batch=8)
-    ours = (result["batches"], result["faulted_pages"], result["h2d_pages"], result["evictions"], result["evicted_pages"])
+    ours = (
+        result["batches"],
+        result["faulted_pages"],
+        result["h2d_pages"],
+        result["evictions"],
+        result["evicted_pages"],
+    )
     assert ours == (oracle.batches, oracle.faulted, oracle.fetched, oracle.evictions, oracle.evicted)
     assert set(np.flatnonzero(machine.state.pages & DEVICE)) == oracle.resident
 
@@ -108,7 +114,11 @@ def digest() -> dict:
             machine = UvmMachine(config, [3 * BLOCK, 5000])
             pages = draw.integers(0, 3 * 512, (4, 6))
             result = machine.touch(make_lanes(pages, hardware, width=2, is_write=True))
-            totals[f"{evictor} {replay}"] = [machine.time_ps, *result.counts.values(), int(machine.state.pages.astype(int).sum())]
+            totals[f"{evictor} {replay}"] = [
+                machine.time_ps,
+                *result.counts.values(),
+                int(machine.state.pages.astype(int).sum()),
+            ]
     return totals
 
 
