@@ -171,7 +171,7 @@ def _points(run: RunFolder) -> str:
     """Every point of a sweep: what was set, what came out, and why not where nothing did."""
     points = Points.read(run)
     varying = [name for name in points.metrics if points.metrics[name].nunique() > 1]
-    varying = sorted(varying, key=lambda name: name.startswith(("tier_", "link_")))[:MAX_POINT_METRICS]
+    varying = sorted(varying, key=_importance)[:MAX_POINT_METRICS]
     columns = [*points.parameters, *varying]
     rows = []
     for index in points.parameters.index[:MAX_POINTS]:
@@ -187,6 +187,13 @@ def _points(run: RunFolder) -> str:
     note = _none(f"{more} more points are in sweep.parquet.") if more > 0 else ""
     numbers = frozenset(range(len(columns)))
     return table([*points.parameters, *map(_heading, varying), "Error"], rows, numbers) + note
+
+
+def _importance(metric: str) -> int:
+    """Place of a metric among the headlines; those of single tiers and links last."""
+    if metric.startswith(("tier_", "link_")):
+        return len(_HEADLINE_ORDER) + 1
+    return next((place for place, wanted in enumerate(_HEADLINE_ORDER) if wanted in metric), len(_HEADLINE_ORDER))
 
 
 def _heading(metric: str) -> str:

@@ -50,6 +50,13 @@ def test_impossible_parameters_are_refused():
     assert arrival_processes.names() == ["diurnal", "gamma", "poisson"]
 
 
+def test_a_stream_too_large_for_memory_is_refused():
+    with pytest.raises(ValueError, match="at most 2000000"):
+        generate_conversations(Conversations(sessions=Poisson(1e6)), 0)
+    with pytest.raises(ValueError, match="no session arrives"):
+        generate_conversations(Conversations(duration_s=1e-9), 0)
+
+
 def test_lengths_are_log_normal():
     drawn = Lengths(200, 0.8, 1, 10**6).draw(20000, np.random.default_rng(0))
     assert np.median(drawn) == pytest.approx(200, rel=0.03)
