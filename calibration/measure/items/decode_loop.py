@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tiergarten.calibration.measure.decode_points import ROOM, model_and_points
 from tiergarten.calibration.measure.item import Item, Request, Row
+from tiergarten.calibration.measure.left_out import LeftOutError
 
 
 def _kind(request: Request) -> str:
@@ -95,6 +96,8 @@ def trace(request: Request) -> Iterator[Row]:
     from tiergarten.calibration.measure.decode_model import Decoder, DecoderShape, KvCache
     from tiergarten.calibration.measure.torch_timing import use_device
 
+    if request.is_quick and not request.is_stand_in:
+        raise LeftOutError("a trace is no timing; a quick run does without")
     device = use_device(request)
     sizes, _ = model_and_points("dry run" if request.is_stand_in else "quick")
     shape = DecoderShape(**{**sizes, "layers": 2})  # two layers: the file stays small
