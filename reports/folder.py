@@ -80,11 +80,6 @@ class RunFolder:
         """Names of the tables under `series/`, sorted: "series/layers"."""
         return sorted(f"series/{path.stem}" for path in (self.path / "series").glob("*.parquet"))[:MAX_SERIES]
 
-    def columns(self, table: str) -> list[str]:
-        """Names of all columns of a table."""
-        with self._open(table) as file:
-            return list(file.schema_arrow.names)
-
     def table(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table whole, with the declared columns cast to their kinds. Raises InputError."""
         with self._open(table) as file:
