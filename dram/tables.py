@@ -33,9 +33,14 @@ REFRESHES = {
 RCK_MODES = {"always_on": at.RCK_ALWAYS, "start_with_read": at.RCK_WITH_READ, "start_with_rckstrt": at.RCK_WITH_START}
 
 
+def scope_level(device: DramDevice) -> int:
+    """Level of the nodes that all-bank commands address: 1 for ranks and pseudo channels, 0 for the channel."""
+    return 1 if device.standard.levels[1] in ("Rank", "PseudoChannel") else 0
+
+
 def num_scopes(device: DramDevice) -> int:
     """Nodes that all-bank commands address."""
-    return device.counts[1] if device.standard.levels[1] in ("Rank", "PseudoChannel") else 1
+    return device.counts[1] if scope_level(device) == 1 else 1
 
 
 def _kernel_ids(device: DramDevice) -> list[list[int]]:
@@ -50,9 +55,9 @@ def _kernel_ids(device: DramDevice) -> list[list[int]]:
 def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of operations, the first of each command, and 1 for commands held back below the scope."""
     scopes = num_scopes(device)
-    scope_level = 1 if scopes > 1 or device.standard.levels[1] in ("Rank", "PseudoChannel") else 0
+    scope_at = scope_level(device)
     below = [math.prod(device.counts[level + 1 : -2]) for level in range(len(device.counts) - 2)]
-    per_scope = below[scope_level]
+    per_scope = below[scope_at]
     ids = _kernel_ids(device)
     wide = {
         number
@@ -69,9 +74,9 @@ def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             for after in ids[constraint.following]:
                 if after in (cmd.RDA, cmd.WRA):
                     continue
-                if constraint.level > scope_level:
+                if constraint.level > scope_at:
                     deep[after] = 1
-                key = _operation(constraint, before, after, before in wide, below, scope_level, scopes, per_scope)
+                key = _operation(constraint, before, after, before in wide, below, scope_at, scopes, per_scope)
                 if key is not None:
                     merged[key] = max(merged.get(key, 0), constraint.ticks)
     rows: list[list[list[int]]] = [[] for _ in range(NUM_COMMANDS)]
@@ -82,29 +87,29 @@ def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.array(flat, np.int64).reshape(-1, 5), first.astype(np.int64), deep
 
 
-def _operation(constraint, before, after, is_wide, below, scope_level, scopes, per_scope):
+def _operation(constraint, before, after, is_wide, below, scope_at, scopes, per_scope):
     """Key of the operation that a constraint becomes: (preceding, kind, following, size, parent, level)."""
     level = constraint.level
     size = below[level]
     if constraint.window > 1:
         if (
-            level > scope_level
-            or (level < scope_level and scopes > 1)
+            level > scope_at
+            or (level < scope_at and scopes > 1)
             or constraint.window != at.WINDOW
             or constraint.sibling
         ):
             raise ValueError("windowed constraints are supported at the refresh scope, over four commands")
         return before, at.TO_SCOPE_WINDOW, after, 0, 0, 0
     if constraint.sibling:
-        if level == scope_level:
+        if level == scope_at:
             return (before, at.TO_OTHER_SCOPES, after, 0, 0, 0) if scopes > 1 else None
         if is_wide:
             return None
         parent = below[level - 1]
         return (before, at.TO_SIBLINGS, after, size, parent, 0) if parent > size else None
-    if level < scope_level:
+    if level < scope_at:
         return before, (at.TO_ALL_SCOPES if scopes > 1 else at.TO_SCOPE), after, 0, 0, 0
-    if level == scope_level:
+    if level == scope_at:
         return before, at.TO_SCOPE, after, 0, 0, 0
     if is_wide:
         return before, at.TO_NODE, after, per_scope, 0, 0

@@ -24,7 +24,7 @@ _RESPONSE, _RESPONSE_ORDER = int(FlightField.RESPONSE), int(FlightField.RESPONSE
 _INITIATOR_FREE = int(FlightField.INITIATOR_FREE)
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def schedule_arrival(policy, requests, s, flights):
     """Set the cycle at which the next request reaches the controller, NEVER while it must wait for a transaction slot.
 
@@ -55,7 +55,7 @@ def schedule_arrival(policy, requests, s, flights):
     flights[request, _INITIATOR_FREE] = freed
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def _to_initiator(policy, s, flights, request, gap):
     """Record the response of a request whose turn has come at the arbiter."""
     cycle = max(flights[request, _FROM_CONTROLLER], s[_LAST_RESPONSE] + gap)
@@ -65,7 +65,7 @@ def _to_initiator(policy, s, flights, request, gap):
     s[_NUM_RESPONDED] += 1
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def _from_controller(policy, s, flights, request):
     """Record that a request's response leaves the controller and pass it through the arbiter."""
     gap = 1 if policy.arbiter == _SIMPLE else policy.queue_gap
@@ -85,7 +85,7 @@ def _from_controller(policy, s, flights, request):
     s[_NEXT_TO_INITIATOR] = request
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def respond(policy, s, flights, request, data_end):
     """A column command was issued whose data ends at `data_end`: fix every response that has become known."""
     flights[request, _DATA_END] = data_end

@@ -15,7 +15,7 @@ _COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
 _QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
     s[_COMMAND] = NONE
@@ -41,9 +41,10 @@ def decide_refresh(timing, policy, s, now):
     s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
 
 
-@njit(cache=True, _nrt=False)
+@njit(_nrt=False)
 def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
+    s[_COMMAND] = NONE
     s[_BLOCKED] = 0
     if s[_PULLING] == 1:
         s[_BALANCE] -= 1

@@ -314,3 +314,4 @@ RECORD_FULL: Final = 1
 DEADLOCK: Final = 2
 OVERFLOW: Final = 3
 """The priority queue overflowed."""
+RUNNING: Final = 4
