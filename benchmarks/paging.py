@@ -36,7 +36,9 @@ def timed(run: Callable[[], UvmResult]) -> tuple[float, UvmResult]:
 def measure(name: str, num_pages: int, config: UvmConfig, pattern=sequential, resident: bool = False) -> None:
     """Print touches and faults per second of a pass over `num_pages`."""
     touches = pattern(num_pages, max(4096, num_pages // 512), 0)
-    seconds, result = min((_pass(num_pages, config, touches, resident) for _ in range(REPEATS)), key=lambda pair: pair[0])
+    seconds, result = min(
+        (_pass(num_pages, config, touches, resident) for _ in range(REPEATS)), key=lambda pair: pair[0]
+    )
     faults, touched, moved = (result[key] / seconds / 1e6 for key in ("faulted_pages", "touches", "h2d_pages"))
     print(f"{name:44} {touched:9.1f} {faults:9.2f} {moved:9.1f} {seconds:9.3f}")
 
