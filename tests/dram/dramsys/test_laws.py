@@ -176,8 +176,10 @@ def test_owed_refreshes_cost_time_and_energy() -> None:
     count = 4000
     trace = trace_of(list(range(count)), [64 * i for i in range(count)], [False] * count)
     without = evaluate(ControllerDesign(refresh_policy=RefreshPolicy.NO_REFRESH), trace, DDR3)
-    assert without.refreshes_due == without.refreshes_owed == (without.time_ps - without.refresh_debt_ps) // (
-        t.nREFI * t.tCK_ps
+    assert (
+        without.refreshes_due
+        == without.refreshes_owed
+        == (without.time_ps - without.refresh_debt_ps) // (t.nREFI * t.tCK_ps)
     )
     assert without.refresh_debt_ps == without.refreshes_owed * t.nRFC * t.tCK_ps > 0
     assert without.energy_by_cause_pj["refresh"] > 0
