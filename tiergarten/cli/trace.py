@@ -190,6 +190,36 @@ def convert(
     write_addresses(read_addresses(file, align_bytes=align), out, format_name)
 
 
+@app.command("export")
+def export_program(
+    file: Annotated[Path, typer.Argument(help="A .trace file of a program.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Chakra execution trace to write, .et; .gz compresses.")],
+) -> None:
+    """Write a program's trace as a Chakra execution trace, memory nodes included.
+
+    Example:  tiergarten trace export decode.trace --out decode.et
+    """
+    from tiergarten.sim.trace_io import load_trace
+    from tiergarten.workloads.exchange.chakra import write_chakra
+
+    write_chakra(load_trace(file), out)
+
+
+@app.command("import")
+def import_program(
+    file: Annotated[Path, typer.Argument(help="A Chakra execution trace, plain or .gz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
+) -> None:
+    """Read a Chakra execution trace: nodes become operations, memory nodes accesses.
+
+    Example:  tiergarten trace import rank0.et --out rank0.trace
+    """
+    from tiergarten.sim.trace_io import save_trace
+    from tiergarten.workloads.exchange.chakra import read_chakra
+
+    save_trace(read_chakra(file), out)
+
+
 def _block_bytes(text: str | None, default: str) -> int:
     from tiergarten.sim.errors import TiergartenError
     from tiergarten.sim.units import parse_bytes
