@@ -239,7 +239,7 @@ def _configured(kind: Any, name: str, settings: list[str]) -> Any:
 
     from tiergarten.sim.errors import TiergartenError, did_you_mean
 
-    defaults = {field.name: field.default for field in fields(kind)}
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -261,7 +261,8 @@ def _generated(pattern: Any, seed: int) -> "AddressTrace":
     from tiergarten.sim.errors import TiergartenError
 
     try:
-        return pattern.generate(seed)
+        generated: AddressTrace = pattern.generate(seed)
+        return generated
     except (ValueError, MemoryError) as error:
         raise TiergartenError(str(error)) from error
 

@@ -123,7 +123,12 @@ def _nodes(trace: Trace) -> Iterable[Node]:
                 loads.append(number)
                 number += 1
         flops = float(ops.flops[op])
-        attributes = {"num_ops": int(flops), "is_cpu_op": False, "stream": int(ops.streams[op]), "op": op}
+        attributes: dict[str, Any] = {
+            "num_ops": int(flops),
+            "is_cpu_op": False,
+            "stream": int(ops.streams[op]),
+            "op": op,
+        }
         if not flops.is_integer():
             attributes["flops"] = flops
         attributes["tiergarten.waits_for"] = ops.waits_for(op).tolist()
