@@ -207,17 +207,23 @@ def export_program(
 
 @app.command("import")
 def import_program(
-    file: Annotated[Path, typer.Argument(help="A Chakra execution trace, plain or .gz.")],
+    file: Annotated[
+        Path, typer.Argument(help="A Chakra execution trace (.et), or PyTorch's execution trace (.json); plain or .gz.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
 ) -> None:
-    """Read a Chakra execution trace: nodes become operations, memory nodes accesses.
+    """Read another tool's program trace.
+
+    Of Chakra, nodes become operations and memory nodes accesses; of PyTorch's observer, operators and their tensors.
 
     Example:  tiergarten trace import rank0.et --out rank0.trace
     """
     from tiergarten.sim.trace_io import save_trace
     from tiergarten.workloads.exchange.chakra import read_chakra
+    from tiergarten.workloads.exchange.execution_trace import read_execution_trace
 
-    save_trace(read_chakra(file), out)
+    is_json = file.name.removesuffix(".gz").endswith(".json")
+    save_trace(read_execution_trace(file) if is_json else read_chakra(file), out)
 
 
 def _block_bytes(text: str | None, default: str) -> int:
