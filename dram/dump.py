@@ -3,6 +3,7 @@
 from tiergarten.dram.commands import COMMANDS
 from tiergarten.dram.kernels import layout as at
 from tiergarten.dram.resolve import DramDevice
+from tiergarten.dram.tables import Memory
 
 LONGEST = 12
 """Lines shown of each list."""
@@ -21,29 +22,30 @@ def _row_text(row: int) -> str:
     return {at.CLOSED: "closed", at.ACTIVATING: "activating"}.get(row, f"row {row}")
 
 
-def describe_deadlock(device: DramDevice, tables: at.Tables, state: at.State, status: int) -> str:
+def describe_deadlock(device: DramDevice, m: Memory, status: int) -> str:
     """Why nothing moves: clock, queue lengths, active requests, head of the priority queue, banks with work."""
-    scalar = state.scalar
-    why = "the priority queue overflowed" if status == at.ABANDONED else "requests wait that can never be served"
+    why = "the priority queue overflowed" if status == at.OVERFLOW else "requests wait that can never be served"
     lines = [
-        f"deadlock at tick {scalar[at.CLOCK]}: {why} (last command at tick {scalar[at.LAST_ISSUE]})",
-        f"  read queue {scalar[at.NUM_READS]}, write queue {scalar[at.NUM_WRITES]}, active {scalar[at.NUM_ACTIVE]}, "
-        f"priority queue {scalar[at.NUM_PRIORITY]}",
+        f"deadlock at tick {m[at.CLOCK]}: {why} (last command at tick {m[at.LAST_ISSUE]})",
+        f"  read queue {m[at.NUM_READS]}, write queue {m[at.NUM_WRITES]}, active {m[at.NUM_ACTIVE]}, "
+        f"priority queue {m[at.NUM_PRIORITY]}",
     ]
-    for place in range(min(int(scalar[at.NUM_ACTIVE]), LONGEST)):
-        x = state.active[place]
-        number = int(state.slot[x, at.BANK])
-        kind = "write" if state.slot[x, at.FLAGS] & at.IS_WRITE else "read"
+    for slot in m[m[at.ACTIVE_LIST] : m[at.ACTIVE_LIST] + min(int(m[at.NUM_ACTIVE]), LONGEST)]:
+        bank = m[slot + at.BANK]
+        kind = "write" if m[slot + at.FLAGS] & at.IS_WRITE else "read"
         lines.append(
-            f"  active {kind} {state.slot[x, at.ID]}: needs row {state.slot[x, at.TARGET_ROW]} of "
-            f"{_bank_text(device, number)}, which is {_row_text(int(state.bank[number, at.ROW]))}"
+            f"  active {kind} {m[slot + at.ID]}: needs row {m[slot + at.TARGET_ROW]} of "
+            f"{_bank_text(device, int(m[bank + at.NUMBER]))}, which is {_row_text(int(m[bank + at.ROW]))}"
         )
-    if scalar[at.NUM_PRIORITY]:
-        final, target = (int(value) for value in state.priority[scalar[at.PRIORITY_HEAD]])
+    if m[at.NUM_PRIORITY]:
+        head = m[at.PRIORITY_RING] + m[at.PRIORITY_HEAD] * at.PRIORITY_FIELDS
+        final = int(m[head + at.FINAL])
         name = next((name for name in device.standard.commands if COMMANDS[name].kernel_id == final), str(final))
-        lines.append(f"  head of the priority queue: {name} to target {target}")
-    for queue, kind in enumerate(("reads", "writes")):
-        for number in state.busy[queue, : min(int(scalar[at.BUSY_READS + queue]), LONGEST)]:
-            state_text = _row_text(int(state.bank[number, at.ROW]))
-            lines.append(f"  {kind} wait for {_bank_text(device, int(number))}, which is {state_text}")
+        lines.append(f"  head of the priority queue: {name}")
+    for bank in range(m[at.BANKS], m[at.BANKS] + m[at.NUM_BANKS] * at.BANK_FIELDS, at.BANK_FIELDS):
+        waiting = [m[bank + at.QUEUE + queue * at.QUEUE_FIELDS + at.HEAD] != at.NONE for queue in range(2)]
+        if any(waiting) and len(lines) < 3 * LONGEST:
+            kinds = " and ".join(kind for kind, present in zip(("reads", "writes"), waiting, strict=True) if present)
+            place = _bank_text(device, int(m[bank + at.NUMBER]))
+            lines.append(f"  {kinds} wait for {place}, which is {_row_text(int(m[bank + at.ROW]))}")
     return "\n".join(lines)

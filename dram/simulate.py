@@ -12,7 +12,7 @@ from tiergarten.dram.kernels import layout as at
 from tiergarten.dram.kernels.channel import run
 from tiergarten.dram.mapping import Coordinates, map_addresses
 from tiergarten.dram.resolve import DramDevice
-from tiergarten.dram.tables import build_tables, initial_state
+from tiergarten.dram.tables import build_channel
 from tiergarten.sim.errors import DeadlockError, Problem, TraceError
 from tiergarten.sim.trace import AddressTrace
 
@@ -98,29 +98,24 @@ def check_trace(trace: AddressTrace, device: DramDevice, name: str = "") -> None
         raise TraceError(problems)
 
 
-def make_requests(trace: AddressTrace, config: DramConfig) -> tuple[at.Requests, Coordinates]:
-    """The trace as the kernels take it. A request with a dependency waits until no earlier read is outstanding."""
+def make_requests(trace: AddressTrace, config: DramConfig) -> tuple[Int, Coordinates]:
+    """The trace as the kernels take it, and its coordinates.
+
+    A request with a dependency waits until no earlier read is outstanding, whichever row it names.
+    """
     coordinates = map_addresses(config.device, config.controller.addr_mapper, trace.addresses)
-    flags = trace.is_write.astype(np.int8) | ((trace.depends_on >= 0).astype(np.int8) << 1)
-    count = len(trace.ticks)
-    requests = at.Requests(
-        ticks=np.ascontiguousarray(trace.ticks, np.int64),
-        addresses=np.ascontiguousarray(trace.addresses, np.int64),
-        flags=flags,
-        banks=coordinates.banks,
-        rows=coordinates.rows,
-        arrive=np.zeros(count, np.int64),
-        depart=np.zeros(count, np.int64),
-        done=np.zeros(count, np.int64),
-    )
+    requests = np.zeros((len(trace.ticks), at.REQUEST_COLUMNS), np.int64)
+    requests[:, at.REQUEST_TICK] = trace.ticks
+    requests[:, at.REQUEST_ADDRESS] = trace.addresses
+    requests[:, at.REQUEST_FLAGS] = trace.is_write * at.IS_WRITE + (trace.depends_on >= 0) * at.WAITS
+    requests[:, at.REQUEST_BANK] = coordinates.banks
+    requests[:, at.REQUEST_ROW] = coordinates.rows
     return requests, coordinates
 
 
-def empty_record(length: int) -> at.Record:
+def empty_record(length: int) -> Int:
     """Room for `length` commands; 0 = do not record."""
-    return at.Record(
-        np.zeros(length, np.int64), np.zeros(length, np.int8), np.zeros(length, np.int32), np.zeros(length, np.int32)
-    )
+    return np.zeros((length, at.RECORD_COLUMNS), np.int64)
 
 
 def simulate(
@@ -142,65 +137,70 @@ def simulate(
         ticks = -(-trace.ticks * trace.tick_ps // config.device.tick_ps)
         trace = AddressTrace(ticks, trace.addresses, trace.is_write, trace.depends_on)
     check_trace(trace, config.device)
-    tables = build_tables(config.device, config.controller)
-    state = initial_state(config.device, tables)
+    m = build_channel(config.device, config.controller)
     requests, coordinates = make_requests(trace, config)
-    buffer = empty_record(RECORD_CHUNK if record == "commands" else 0)
-    chunks: list[at.Record] = []
-    while (status := run(tables, state, requests, buffer, at.NEVER, True)) == at.RECORD_FULL:
-        chunks.append(_take(buffer, state))
+    record_rows = empty_record(RECORD_CHUNK if record == "commands" else 0)
+    chunks = []
+    while (status := run(m, requests, record_rows, at.NEVER, True)) == at.RECORD_FULL:
+        chunks.append(take_record(record_rows, m))
     if status != at.REACHED:
-        raise DeadlockError(describe_deadlock(config.device, tables, state, status))
+        raise DeadlockError(describe_deadlock(config.device, m, status))
     commands = None
     if record == "commands":
-        chunks.append(_take(buffer, state))
-        commands = CommandTrace(*(np.concatenate(columns) for columns in zip(*chunks, strict=True)))
+        commands = command_trace(np.concatenate([*chunks, take_record(record_rows, m)]))
     kept = record is not None
     return DramResult(
         config=config,
-        total_ticks=int(state.scalar[at.CLOCK]),
-        arrive=requests.arrive if kept else None,
-        depart=requests.depart if kept else None,
-        done=requests.done if kept else None,
+        total_ticks=int(m[at.CLOCK]),
+        arrive=requests[:, at.REQUEST_ARRIVE] if kept else None,
+        depart=requests[:, at.REQUEST_DEPART] if kept else None,
+        done=requests[:, at.REQUEST_DONE] if kept else None,
         commands=commands,
         coordinates=coordinates,
-        counters=counters(state, requests),
+        counters=counters(m, requests),
     )
 
 
-def _take(buffer: at.Record, state: at.State) -> at.Record:
-    count = int(state.scalar[at.NUM_RECORDED])
-    state.scalar[at.NUM_RECORDED] = 0
-    return at.Record(*(column[:count].copy() for column in buffer))
+def take_record(record: Int, m: Int) -> Int:
+    """A copy of the commands recorded so far; the record is empty afterwards."""
+    taken = record[: m[at.NUM_RECORDED]].copy()
+    m[at.NUM_RECORDED] = 0
+    return taken
 
 
-def counters(state: at.State, requests: at.Requests) -> dict[str, int]:
+def command_trace(rows: Int) -> CommandTrace:
+    """Rows of a command record as columns."""
+    return CommandTrace(
+        ticks=rows[:, at.RECORD_TICK].copy(),
+        commands=rows[:, at.RECORD_COMMAND].astype(np.int8),
+        requests=rows[:, at.RECORD_REQUEST].astype(np.int32),
+        targets=rows[:, at.RECORD_TARGET].astype(np.int32),
+    )
+
+
+def counters(m: Int, requests: Int) -> dict[str, int]:
     """Counts of a finished replay by name; sums of queue lengths are over all ticks."""
-    scalar = [int(value) for value in state.scalar]
-    writes = int(np.count_nonzero(requests.flags & 1))
-    reads = len(requests.flags) - writes
-    is_read = (requests.flags & 1) == 0
-    row = scalar[at.COUNT_ROW : at.COUNT_ROW + 6]
+    is_write = (requests[:, at.REQUEST_FLAGS] & at.IS_WRITE) == 1
+    latencies = requests[~is_write, at.REQUEST_DEPART] - requests[~is_write, at.REQUEST_ARRIVE]
+    writes = int(is_write.sum())
+    reads = len(is_write) - writes
+    names = [f"{kind}_row_{outcome}" for kind in ("read", "write") for outcome in ("hits", "misses", "conflicts")]
+    rows = {name: int(m[at.COUNT_ROW + place]) for place, name in enumerate(names)}
     return {
-        "cycles": scalar[at.CLOCK],
+        "cycles": int(m[at.CLOCK]),
         "reads": reads,
         "writes": writes,
-        "reads_issued": reads - scalar[at.COUNT_FORWARDED],
-        "writes_issued": writes - scalar[at.COUNT_COALESCED],
-        "reads_forwarded": scalar[at.COUNT_FORWARDED],
-        "writes_coalesced": scalar[at.COUNT_COALESCED],
-        "read_row_hits": row[0],
-        "read_row_misses": row[1],
-        "read_row_conflicts": row[2],
-        "write_row_hits": row[3],
-        "write_row_misses": row[4],
-        "write_row_conflicts": row[5],
-        "read_latency_ticks": int((requests.depart - requests.arrive)[is_read].sum()),
-        "maintenance": scalar[at.COUNT_MAINTENANCE],
-        "maintenance_served": scalar[at.COUNT_MAINTENANCE_SERVED],
-        "refreshes": scalar[at.NUM_REFRESHES],
-        "stall_ticks": scalar[at.COUNT_STALLS],
-        "read_queue_length_sum": scalar[at.SUM_READS],
-        "write_queue_length_sum": scalar[at.SUM_WRITES],
-        "priority_queue_length_sum": scalar[at.SUM_PRIORITY],
+        "reads_issued": reads - int(m[at.COUNT_FORWARDED]),
+        "writes_issued": writes - int(m[at.COUNT_COALESCED]),
+        "reads_forwarded": int(m[at.COUNT_FORWARDED]),
+        "writes_coalesced": int(m[at.COUNT_COALESCED]),
+        **rows,
+        "read_latency_ticks": int(latencies.sum()),
+        "maintenance": int(m[at.COUNT_MAINTENANCE]),
+        "maintenance_served": int(m[at.COUNT_MAINTENANCE_SERVED]),
+        "refreshes": int(m[at.COUNT_REFRESHES]),
+        "stall_ticks": int(m[at.COUNT_STALLS]),
+        "read_queue_length_sum": int(m[at.SUM_READS]),
+        "write_queue_length_sum": int(m[at.SUM_WRITES]),
+        "priority_queue_length_sum": int(m[at.SUM_PRIORITY]),
     }

@@ -6,7 +6,7 @@ from a scenario or a trace. The same result folder gives the same bytes.
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,30 +17,40 @@ from tiergarten.reports.metrics import format_metric, quantity
 from tiergarten.reports.perfetto import write_trace
 from tiergarten.reports.render import Drawn, Options, Skipped, draw_all, encode, save_all, write_bytes
 from tiergarten.reports.svg import inline_svg
+from tiergarten.reports.sweeps import Points
 
 MAX_SVG_BYTES: Final = 700_000
 """A figure whose SVG is larger is shown as PNG."""
 MAX_METRICS: Final = 2000
 MAX_SCENARIO_CHARS: Final = 500_000
 HEADLINES: Final = 6
+LONG_TEXT: Final = 60
+"""Characters above which a cell of a table may wrap, but not into a narrow column."""
+MAX_POINTS: Final = 500
+MAX_POINT_METRICS: Final = 12
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _HEADLINE_ORDER: Final = (
-    "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "e2e_p99_ms", "goodput", "tokens_per_s", "hit_rate",
-    "elapsed", "energy",
-    "cost", "bytes",
+    "ttft_p50", "ttft_p99", "tpot_p50", "e2e_p99", "latency_mean", "latency_p99", "switch_mean", "goodput_re", "hit_rate",
+    "tokens_per_s", "elapsed", "energy", "cost",
 )  # fmt: skip
 
 
-def make_report(folder: str | Path, options: Options | None = None) -> Path:
+def make_report(
+    folder: str | Path, options: Options | None = None, progress: Callable[[float], None] | None = None
+) -> Path:
     """Write `report.html`, `figures/` and, for a run with transfers, `trace.perfetto.json` into a result folder.
 
     Returns the path of the page. Raises InputError that names every table that cannot be read.
     """
+    tell = progress or (lambda share: None)
     run = RunFolder.open(folder)
     results = draw_all(run, options=options)
+    tell(0.3)
     save_all(run, results)
+    tell(0.75)
     write_trace(run)
+    tell(0.85)
     return write_bytes(run.path / "report.html", page(run, results).encode())
 
 
@@ -52,13 +62,15 @@ def page(run: RunFolder, results: Iterable[Drawn | Skipped]) -> str:
     sections = [
         _header(run),
         _headlines(run.metrics),
+        _error_note(run.manifest),
         _section(
             "figures", "Figures", "".join(figure_block(result) for result in drawn) or _none("No table for any figure.")
         ),
-        _section("fidelity", "Fidelity and error", _fidelity(run.manifest)),
-        _section("metrics", "Metrics", _metrics(run.metrics)),
+        _section("points", "Points", _points(run)) if run.missing("sweep") is None else "",
+        _section("fidelity", "Fidelity and error", _fidelity(run.manifest)) if "tiers" in run.manifest else "",
+        _section("metrics", "Metrics", _metrics(run.metrics)) if run.metrics else "",
         _section("provenance", "Provenance", _provenance(run.manifest)),
-        _section("scenario", "Resolved scenario", _scenario(run.scenario_yaml)),
+        _section("scenario", "Resolved scenario", _scenario(run.scenario_yaml)) if run.scenario_yaml else "",
         _section("left-out", "Figures left out", _skipped(skipped)) if skipped else "",
     ]
     return document(run.title, "".join(sections))
@@ -81,9 +93,13 @@ def document(title: str, body: str) -> str:
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers: frozenset[int] = frozenset()) -> str:
     """A table that scrolls by itself when it is too wide. All texts are escaped; columns in `numbers` align right."""
 
+    def cell(tag: str, index: int, text: str) -> str:
+        look = "long" if len(text) > LONG_TEXT and tag == "td" else "number" if index in numbers else ""
+        mark = f' class="{look}"' if look else ""
+        return f"<{tag}{mark}>{escape(text)}</{tag}>"
+
     def cells(tag: str, row: Iterable[str]) -> str:
-        marks = (' class="number"' if index in numbers else "" for index in range(1000))
-        return "".join(f"<{tag}{mark}>{escape(str(cell))}</{tag}>" for cell, mark in zip(row, marks, strict=False))
+        return "".join(cell(tag, index, str(text)) for index, text in enumerate(row))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
     header = f"<thead><tr>{cells('th', head)}</tr></thead>"
@@ -134,9 +150,12 @@ def _shorten(value: object) -> str | None:
 
 
 def _headlines(metrics: Mapping[str, Any]) -> str:
+    whole = [
+        key for key in metrics if not key.startswith(("tier_", "link_")) and finite_number(metrics[key]) is not None
+    ]
     chosen: dict[str, Any] = {}
     for wanted in _HEADLINE_ORDER:
-        found = next((key for key in metrics if wanted in key and finite_number(metrics[key]) is not None), None)
+        found = next((key for key in whole if wanted in key and key not in chosen), None)
         if found and len(chosen) < HEADLINES:
             chosen[found] = metrics[found]
     tiles = "".join(
@@ -147,8 +166,6 @@ def _headlines(metrics: Mapping[str, Any]) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    if not metrics:
-        return _none("The run has no metrics.")
     rows = [
         (quantity(key).label, format_metric(key, value), key, json.dumps(value, ensure_ascii=False))
         for key, value in list(metrics.items())[:MAX_METRICS]
@@ -156,23 +173,76 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     return table(("Metric", "Value", "Key", "Raw value"), rows, frozenset({1, 3}))
 
 
-def _fidelity(manifest: Mapping[str, Any]) -> str:
-    """Per tier: which model, and how far off it is known to be."""
-    tiers, links = manifest.get("tiers"), manifest.get("links")
-    named = [*tiers.items()] if isinstance(tiers, Mapping) else []
-    if isinstance(links, Mapping):
-        named += [
-            (f"link {name}", {"fidelity": "bandwidth and latency", **link})
-            for name, link in links.items()
-            if isinstance(link, Mapping)
-        ]
+def _points(run: RunFolder) -> str:
+    """Every point of a sweep: what was set, what came out, and why not where nothing did."""
+    points = Points.read(run)
+    varying = [name for name in points.metrics if points.metrics[name].nunique() > 1]
+    varying = sorted(varying, key=_importance)[:MAX_POINT_METRICS]
+    columns = [*points.parameters, *varying]
     rows = []
-    for name, tier in named:
-        facts = tier if isinstance(tier, Mapping) else {"fidelity": tier}
-        rows.append((str(name), str(facts.get("fidelity", "not said")), *calibration(facts.get("calibration"))))
+    for index in points.parameters.index[:MAX_POINTS]:
+        values = [format_metric(name, float(points.metrics[name][index])) for name in varying]
+        rows.append(
+            [
+                *points.parameters.loc[index],
+                *("" if value == "nan" else value for value in values),
+                points.errors[index],
+            ]
+        )
+    more = len(points.parameters) - len(rows)
+    note = _none(f"{more} more points are in sweep.parquet.") if more > 0 else ""
+    numbers = frozenset(range(len(columns)))
+    return table([*points.parameters, *map(_heading, varying), "Error"], rows, numbers) + note
+
+
+def _importance(metric: str) -> int:
+    """Place of a metric among the headlines; those of single tiers and links last."""
+    if metric.startswith(("tier_", "link_")):
+        return len(_HEADLINE_ORDER) + 1
+    return next((place for place, wanted in enumerate(_HEADLINE_ORDER) if wanted in metric), len(_HEADLINE_ORDER))
+
+
+def _heading(metric: str) -> str:
+    return quantity(metric).label
+
+
+def _parts(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, facts) of every tier and link that the manifest names."""
+    named: list[tuple[str, Mapping[str, Any]]] = []
+    for kind in ("tiers", "links"):
+        parts = manifest.get(kind)
+        if isinstance(parts, Mapping):
+            named += [
+                (str(name), {"kind": kind[:-1], **(facts if isinstance(facts, Mapping) else {"fidelity": facts})})
+                for name, facts in parts.items()
+            ]
+    return named
+
+
+def _fidelity(manifest: Mapping[str, Any]) -> str:
+    """Per tier and link: which model, and how far off it is known to be."""
+    rows = [
+        (name, str(facts["kind"]), str(facts.get("fidelity", "")), *calibration(facts.get("calibration")))
+        for name, facts in _parts(manifest)
+    ]
     if not rows:
         return _none("The manifest names no tiers.")
-    return table(("Tier or link", "Model", "Calibrated with", "Mean error (MAPE)", "Interval"), rows, frozenset({3, 4}))
+    return table(("Name", "Kind", "Model", "Calibrated with", "Mean error", "95 % interval"), rows, frozenset({4, 5}))
+
+
+def _error_note(manifest: Mapping[str, Any]) -> str:
+    """One line above the figures: what is calibrated and how well, and what is not."""
+    known, unknown = [], []
+    for name, facts in _parts(manifest):
+        if facts.get("calibration"):
+            source, error, _ = calibration(facts["calibration"])
+            known.append(f"{name} within {error} on average ({source})")
+        else:
+            unknown.append(name)
+    parts = ["Calibrated against measurements: " + "; ".join(known) + "."] if known else []
+    if unknown:
+        parts.append("Not calibrated against measurements: " + ", ".join(unknown) + ".")
+    return f'<p class="note">{escape(" ".join(parts))}</p>\n' if parts else ""
 
 
 def calibration(facts: object) -> tuple[str, str, str]:
@@ -209,8 +279,6 @@ def flatten(value: Mapping[str, Any], prefix: str = "", depth: int = 6) -> list[
 
 
 def _scenario(text: str) -> str:
-    if not text:
-        return _none("The folder has no scenario.")
     cut = "\n(cut here)" if len(text) > MAX_SCENARIO_CHARS else ""
     return f'<pre tabindex="0">{escape(text[:MAX_SCENARIO_CHARS] + cut)}</pre>\n'
 

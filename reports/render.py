@@ -91,8 +91,8 @@ def draw_all(
 
 
 _ORDER: Final = (
-    "latency-cdf", "breakdown", "request-phases", "timeline", "occupancy", "hit-rate", "gantt", "sankey", "traffic-matrix",
-    "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
+    "latency-cdf", "request-phases", "breakdown", "timeline", "occupancy", "hit-rate", "traffic-matrix", "sankey",
+    "gantt", "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
 )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> dict[str, Pa
     target = run.path / FOLDER
     target.mkdir(exist_ok=True)
     saved: dict[str, Path] = {}
-    index: dict[str, Any] = {"figures": {}, "skipped": {}}
+    index: dict[str, Any] = {"run": run.title, "figures": {}, "skipped": {}}
     for result in results:
         if isinstance(result, Skipped):
             index["skipped"][result.name] = result.reason

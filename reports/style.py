@@ -69,6 +69,9 @@ class Swatch:
 
 _FIXED: Final = {
     "idle": Swatch("#e4e7eb", "", "solid", "o"),
+    "queue": Swatch("#8a929e", "", "solid", "o"),
+    "prefill": Swatch(ORANGE, "///", "solid", "o"),
+    "decode": Swatch(SKY, "", "solid", "o"),
     "read": Swatch(SKY, "", "solid", "o"),
     "write": Swatch(YELLOW, "///", "solid", "o"),
     "demand": Swatch(BLUE, "", "solid", "o"),
@@ -109,7 +112,8 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 def context() -> Any:
     """The style as a context manager, independent of the user's matplotlibrc."""
-    return mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": "agg"})
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **RC, "backend": "agg"}
+    return mpl.rc_context(settings)
 
 
 def label(text: object, limit: int = 36) -> str:
@@ -139,7 +143,7 @@ def legend_above(figure: Figure, handles: list[Any], columns: int = 6) -> None:
 def time_unit(longest_ps: float) -> tuple[float, str]:
     """(picoseconds per unit, unit) in which a time of that length reads well."""
     for factor, unit in ((3_600 * 1e12, "h"), (1e12, "s"), (1e9, "ms"), (1e6, "µs"), (1e3, "ns")):
-        if longest_ps >= 2 * factor:
+        if longest_ps >= factor:
             return factor, unit
     return 1.0, "ps"
 
@@ -179,7 +183,7 @@ def log10_axis(axes: Axes, which: str) -> None:
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     first, last = _exponents(low, high, 10)
-    within = (1.0, 2.0, 5.0) if last - first <= 2 else (1.0,)
+    within = (1.0, 2.0, 5.0) if last - first <= 1 else (1.0,)
     step = max(1, -(-(last - first + 1) // 7))
     ticks = [m * 10.0**e for e in range(first - 1, last + 1) if (e - first) % step == 0 for m in within]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))

@@ -43,6 +43,8 @@ class Points:
     """float64, the parameters as sizes, rates, times or numbers where they are such, else by order of appearance."""
     metrics: pd.DataFrame
     """float64, one column per metric; NaN where a point has none (it could not be run)."""
+    errors: pd.Series
+    """Text: why a point could not be run, empty where it was."""
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Points":
@@ -58,7 +60,8 @@ class Points:
             and (pd.api.types.is_numeric_dtype(table[name]) and not pd.api.types.is_bool_dtype(table[name]))
         }
         order = pd.DataFrame({name: sort_values(text[name]) for name in text.columns})
-        return cls(text, order, pd.DataFrame(numeric, index=table.index))
+        errors = table["error"].map(str) if "error" in table else pd.Series("", index=table.index)
+        return cls(text, order, pd.DataFrame(numeric, index=table.index), errors)
 
     def metric(self, name: str, otherwise: Sequence[str]) -> str:
         """`name` if it is a metric, else the first metric that holds one of the words of `otherwise`, and varies."""

@@ -12,6 +12,9 @@ FLOAT: Final = "float"
 TEXT: Final = "text"
 BOOL: Final = "bool"
 
+COMPUTE: Final = "compute"
+"""Name of the end of a transfer that is no tier but the device that computes."""
+
 # fmt: off
 TABLES: Final = MappingProxyType({
     # one row per transfer; route lists the links in order ("pcie>nvme"); owner is a request id or -1

@@ -13,6 +13,9 @@ from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
+from tiergarten.sim.chooser import Chooser
+from tiergarten.sim.params import StrictModel
+
 NEVER: Final = 2**62
 """Position of a use that does not come; later than every position."""
 
@@ -45,6 +48,10 @@ class EvictionSetup:
     """Only for `opt`."""
     rng: np.random.Generator | None = None
     """Only for `random`; a stream of `tiergarten.sim.seeds`."""
+    params: StrictModel | None = None
+    """The policy's own parameters, of its class `Params`."""
+    chooser: Chooser | None = None
+    """Only for `learned`: stands in for its weights, as an agent does while it learns."""
 
 
 @runtime_checkable

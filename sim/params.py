@@ -6,12 +6,24 @@ are the fields of the class's own `Params`.
 
 import gzip
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+)
 
 from tiergarten.sim import units
+from tiergarten.sim.errors import did_you_mean
+from tiergarten.sim.registry import Registry
 
 
 class StrictModel(BaseModel):
@@ -57,6 +69,41 @@ def _existing_file(value: Path, info: ValidationInfo) -> Path:
 
 InputFile = Annotated[Path, AfterValidator(_existing_file)]
 """A file that the scenario reads; relative paths start at the scenario file's folder."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A registered class and its validated parameters."""
+
+    name: str
+    cls: Any
+    params: StrictModel
+
+
+def chosen(registry: Registry[Any]) -> PlainValidator:
+    """Validator of a field that names an entry of `registry`: its name, or `{name: ..., key: value}` with its own Params."""
+
+    def choose(value: Any, info: ValidationInfo) -> Chosen:
+        given = {"name": value} if isinstance(value, str) else value
+        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+            raise ValueError(
+                f"must be the name of a registered {registry.kind}, or a mapping with `name`; got {value!r}"
+            )
+        name = given["name"]
+        if name not in registry:
+            raise ValueError(f"unknown {registry.kind} {name!r}. {did_you_mean(name, registry.names())}")
+        cls = registry.get(name)
+        values = {key: item for key, item in given.items() if key != "name"}
+        model: type[StrictModel] = getattr(cls, "Params", StrictModel)
+        try:
+            return Chosen(name, cls, model.model_validate(values, context=info.context))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            known = f" {did_you_mean(where, model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise ValueError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}.{known}") from None
+
+    return PlainValidator(choose, json_schema_input_type=str | dict[str, Any])
 
 
 def open_text(path: Path) -> Any:

@@ -38,7 +38,7 @@ class PrefixTree(NamedTuple):
 
 
 @njit(cache=True)
-def _walk(offsets, block_ids):
+def _walk(offsets: Int, block_ids: Int) -> tuple[Int, Int]:
     """Number the (parent, block id) pairs in order of appearance: (nodes int64[E], parents int64[N]).
 
     Open addressing with linear probing; the table has at least twice as many places as there are blocks.
@@ -76,7 +76,7 @@ def _walk(offsets, block_ids):
 
 
 @njit(cache=True)
-def _next_requests(offsets, nodes, num_nodes, never):
+def _next_requests(offsets: Int, nodes: Int, num_nodes: int, never: int) -> Int:
     """For each block asked for, the next request with the same node."""
     upcoming = np.full(num_nodes, never, np.int64)
     result = np.empty(len(nodes), np.int64)
@@ -99,7 +99,7 @@ def block_token_counts(trace: RequestTrace) -> Int:
     counts = np.diff(trace.block_offsets)
     index = np.arange(len(trace.block_ids)) - np.repeat(trace.block_offsets[:-1], counts)
     left = np.repeat(trace.input_tokens, counts) - index * trace.block_tokens
-    return np.clip(left, 1, trace.block_tokens).astype(np.int64)
+    return np.asarray(np.clip(left, 1, trace.block_tokens), np.int64)
 
 
 def prefix_tree(trace: RequestTrace) -> PrefixTree:

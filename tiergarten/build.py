@@ -1,7 +1,5 @@
 """From a scenario to a machine: the only place where tiers, links, devices and models are put together."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tiergarten.driver import Machine
@@ -17,17 +15,14 @@ from tiergarten.sim.system import System
 from tiergarten.sim.tier import Tier, TierSpec
 
 
-def build(scenario: Scenario, progress: Callable[[float], None] | None = None) -> Machine:
-    """A fresh machine for one run of the scenario; `progress` is told the finished share now and then."""
+def build(scenario: Scenario) -> Machine:
+    """A fresh machine for one run of the scenario."""
     schema = scenario.schema
     engine = Engine()
     tiers = [build_tier(engine, name, config, scenario.base, schema.run.seed) for name, config in schema.tiers.items()]
     links = [Link(engine, link_spec(name, config)) for name, config in schema.links.items()]
     system = System(engine, tiers, links)
-    machine = Machine(
-        engine, system, Placement(engine, system.tiers), schema.devices, schema.run.seed, schema.run.until
-    )
-    return machine if progress is None else replace(machine, progress=progress)
+    return Machine(engine, system, Placement(engine, system.tiers), schema.devices, schema.run.seed, schema.run.until)
 
 
 def build_tier(engine: Engine, name: str, config: TierConfig, base: Path, seed: int) -> Tier:

@@ -3,22 +3,39 @@
 import gc
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from tiergarten.build import build
-from tiergarten.result import RunResult, collect
+from tiergarten.collect import collect
+from tiergarten.result import RunResult
 from tiergarten.scenario.fitted import provenance
 from tiergarten.scenario.load import Scenario
+from tiergarten.sim.chooser import Chooser
 
 PACKAGES = ("numpy", "numba", "simpy", "pandas", "pyarrow", "pydantic")
 
 
-def simulate(scenario: Scenario, progress: Callable[[float], None] | None = None) -> RunResult:
-    """Run the scenario and return its result, laws checked. Nothing is written; see `RunResult.save`."""
+def simulate(
+    scenario: Scenario,
+    progress: Callable[[float], None] | None = None,
+    choosers: Mapping[str, Chooser] | None = None,
+) -> RunResult:
+    """Run the scenario and return its result, laws checked. Nothing is written; see `RunResult.save`.
+
+    Args:
+        scenario: what to run.
+        progress: told the finished share, 0 to 1, now and then.
+        choosers: by tier, what stands in for the weights of its `learned` eviction policy.
+    """
     started = time.perf_counter()
-    machine = build(scenario, progress)
+    machine = build(scenario)
+    if progress is not None:
+        machine = replace(machine, progress=progress)
+    if choosers is not None:
+        machine = replace(machine, choosers=choosers)
     built = time.perf_counter()
     with _rare_collection():
         output = scenario.driver.run(machine)

@@ -125,7 +125,7 @@ def count_codes(stream, gaps, first_codes, first_symbols):
     """
     counts = np.zeros(len(gaps), np.int64)
     for piece in range(len(gaps)):
-        at = piece * 64 + gaps[piece]
+        at = piece * 64 + np.int64(gaps[piece])
         while at < (piece + 1) * 64:
             length, _ = _next(stream, at, first_codes, first_symbols)
             if length == 0:
@@ -152,7 +152,7 @@ def decode_block(stream, gaps, book, sign_mantissas):
     counts = count_codes(stream, gaps, first_codes, first_symbols)
     begin = 0
     for piece in range(len(gaps)):
-        at = piece * 64 + gaps[piece]
+        at = piece * 64 + np.int64(gaps[piece])
         for i in range(begin, min(begin + counts[piece], len(out))):
             length, rank = _next(stream, at, first_codes, first_symbols)
             low = np.uint16(sign_mantissas[i])

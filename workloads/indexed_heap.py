@@ -14,12 +14,12 @@ class Heap(NamedTuple):
     """Nodes in heap order, lowest rank on top. N nodes can exist; ranks in one heap are unique."""
 
     nodes: NDArray[np.int64]
-    """int64[N], the first `count[0]` are in the heap."""
+    """int64[N], the first `size[0]` are in the heap."""
     ranks: NDArray[np.int64]
     """int64[N], rank of the node at the same place."""
     places: NDArray[np.int64]
     """int64[N], place of each node, OUTSIDE if it is not in."""
-    count: NDArray[np.int64]
+    size: NDArray[np.int64]
     """int64[1]."""
 
 
@@ -37,7 +37,7 @@ def new_heap(num_nodes):
 @njit(cache=True)
 def _settle(heap, place, node, rank):
     """Put `node` at `place` or wherever above or below it belongs."""
-    nodes, ranks, places, count = heap
+    nodes, ranks, places, size = heap
     while place > 0:
         above = (place - 1) >> 1
         if ranks[above] <= rank:
@@ -47,9 +47,9 @@ def _settle(heap, place, node, rank):
         place = above
     while True:
         below = 2 * place + 1
-        if below >= count[0]:
+        if below >= size[0]:
             break
-        if below + 1 < count[0] and ranks[below + 1] < ranks[below]:
+        if below + 1 < size[0] and ranks[below + 1] < ranks[below]:
             below += 1
         if ranks[below] >= rank:
             break
@@ -62,8 +62,8 @@ def _settle(heap, place, node, rank):
 @njit(cache=True)
 def push(heap, node, rank):
     """Add `node`, which is not in the heap."""
-    heap.count[0] += 1
-    _settle(heap, heap.count[0] - 1, node, rank)
+    heap.size[0] += 1
+    _settle(heap, heap.size[0] - 1, node, rank)
 
 
 @njit(cache=True)
@@ -73,8 +73,8 @@ def take(heap, node):
     if place == OUTSIDE:
         return
     heap.places[node] = OUTSIDE
-    heap.count[0] -= 1
-    last = heap.count[0]
+    heap.size[0] -= 1
+    last = heap.size[0]
     if place < last:
         _settle(heap, place, heap.nodes[last], heap.ranks[last])
 
@@ -82,4 +82,4 @@ def take(heap, node):
 @njit(cache=True)
 def lowest(heap):
     """Node of lowest rank, OUTSIDE if the heap is empty."""
-    return heap.nodes[0] if heap.count[0] > 0 else OUTSIDE
+    return heap.nodes[0] if heap.size[0] > 0 else OUTSIDE

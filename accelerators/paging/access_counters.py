@@ -31,7 +31,7 @@ def serve_notices(state: PagingState, config: KernelConfig) -> int:
 
 @kernel
 def migrate_block(state: PagingState, config: KernelConfig, block: int, cause: int) -> int:
-    """Fetch all host pages of a VABlock at once. Returns the driver's picoseconds."""
+    """Fetch all host pages of a VABlock at once. Returns driver time in ps."""
     if config.eviction == PLUGIN and state.now[Now.GIVEN_VICTIM] == NOTHING:
         # a bulk migration cannot stop to ask: take the head of the used list whenever memory runs out
         state.now[Now.GIVEN_VICTIM] = state.now[Now.USED_HEAD]

@@ -27,9 +27,22 @@ FINISHED = 10
 
 @kernel
 def spend(state: PagingState, duration: int) -> None:
-    """The driver worked for `duration` picoseconds."""
+    """The driver worked or waited for `duration` picoseconds."""
     state.now[Now.TIME_PS] += duration
+    state.now[Now.BATCH_CPU_PS] += duration
     state.counts[Count.DRIVER_PS] += duration
+
+
+@kernel
+def wait_for_copies(state: PagingState, config: KernelConfig) -> None:
+    """Wait for the copies pushed so far: after the driver's own work and one by one, or beside it and both ways at once."""
+    if config.pipelined:
+        link = max(state.now[Now.IN_PS], state.now[Now.OUT_PS])
+        spend(state, max(0, link - state.now[Now.BATCH_CPU_PS]))
+    else:
+        spend(state, state.now[Now.IN_PS] + state.now[Now.OUT_PS])
+    state.now[Now.IN_PS] = 0
+    state.now[Now.OUT_PS] = 0
 
 
 @kernel
@@ -63,9 +76,12 @@ def service_batch(state: PagingState, config: KernelConfig, lanes: Lanes) -> int
             return status
         spend(state, duration)
         state.now[Now.BATCH_NEXT] = end
+        if not config.pipelined:
+            wait_for_copies(state, config)
         if config.replay == BLOCK and status != POSTPONED:
             replay(state, config, lanes)
             run_gpu(state, config, lanes)
+    wait_for_copies(state, config)
     if state.now[Now.SERVICED] == 0:
         wait_for_naps(state, config)
     return DONE
@@ -84,12 +100,14 @@ def advance(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
         if step == Step.TOUCH:
             run_gpu(state, config, lanes)
             spend(state, serve_notices(state, config))
+            wait_for_copies(state, config)
             if state.now[Now.BUFFER_COUNT] == 0:
                 if replay(state, config, lanes) == 0 and not any_ready(lanes):
                     return FINISHED
                 continue
             state.now[Now.STEP] = Step.FETCH
         elif step == Step.FETCH:
+            state.now[Now.BATCH_CPU_PS] = 0
             spend(state, fetch_batch(state, config))
             state.now[Now.STEP] = Step.SERVICE
         elif step == Step.SERVICE:

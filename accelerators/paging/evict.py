@@ -96,7 +96,7 @@ def log_copy(state: PagingState, cause: int, page: int, pages: int, block: int) 
 
 @kernel
 def evict_chunk(state: PagingState, config: KernelConfig, chunk: int) -> int:
-    """Empty one chunk and free its memory; returns the picoseconds that it took the driver."""
+    """Empty one chunk and free its memory; returns driver time in ps, link time goes to `now[OUT_PS]`."""
     copied, runs = empty_chunk(state, chunk, config.pages_per_region, config.pages_per_chunk)
     release_memory(state, chunk)
     first = chunk * config.pages_per_chunk
@@ -106,11 +106,8 @@ def evict_chunk(state: PagingState, config: KernelConfig, chunk: int) -> int:
     state.counts[Count.D2H_COPIES] += runs
     state.counts[Count.D2H_PAGES] += copied
     log_copy(state, Cause.EVICTION, first, copied, block)
-    return (
-        config.evict_ps
-        + runs * config.evict_copy_ps
-        + np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
-    )
+    state.now[Now.OUT_PS] += np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
+    return config.evict_ps + runs * config.evict_copy_ps
 
 
 @kernel

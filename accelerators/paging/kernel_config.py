@@ -81,6 +81,8 @@ class KernelConfig(NamedTuple):
     page_ps: int
     evict_ps: int
     evict_copy_ps: int
+    pipelined: int
+    """1 = copies of a batch run beside the driver and each other's direction, and are waited for at its end."""
     h2d_ps_per_byte: float
     d2h_ps_per_byte: float
     page_bytes: int

@@ -23,6 +23,7 @@ def make_lanes(
     hardware: FaultHardware,
     lanes_per_turn: int = 1,
     is_write: NDArray[np.uint8] | bool = False,
+    width: int = 1,
 ) -> Lanes:
     """Deal lanes to uTLBs, `lanes_per_turn` at a time (a thread block goes to one SM).
 
@@ -31,6 +32,7 @@ def make_lanes(
         hardware: uTLBs and their slots.
         lanes_per_turn: lanes that follow each other on one uTLB before the next uTLB's turn.
         is_write: one value for all touches, or uint8 in the order of the lanes' touches.
+        width: touches that a lane issues together; every lane's count must be a multiple of it.
     """
     if lanes_per_turn <= 0:
         raise InputError(Problem(f"must be above zero, got {lanes_per_turn}", path="lanes_per_turn"))
@@ -43,6 +45,8 @@ def make_lanes(
         lengths = np.array([len(lane) for lane in filled], np.int64)
     if pages.size and (lengths == 0).any():
         raise InputError(Problem("a lane without touches", path="touches"))
+    if width <= 0 or (lengths % width).any():
+        raise InputError(Problem(f"a lane's touches are no multiple of width {width}", path="touches"))
     num_lanes = len(lengths) if pages.size else 0
     lengths = lengths[:num_lanes]
     ends = np.cumsum(lengths)
@@ -54,12 +58,15 @@ def make_lanes(
         pages=pages,
         is_write=writes,
         ends=ends,
+        width=width,
         next=ends - lengths,
+        pending=np.zeros(num_lanes, np.int32),
         ring=order,
         ring_first=np.concatenate([[0], np.cumsum(per_utlb)]).astype(np.int64),
         ring_head=np.zeros(hardware.utlbs, np.int64),
         ring_count=per_utlb.copy(),
-        parked=np.zeros((hardware.parked_per_utlb, hardware.utlbs), np.int32),
+        parked=np.zeros((hardware.parked_per_utlb, hardware.utlbs), np.int64),
+        parked_lane=np.zeros((hardware.parked_per_utlb, hardware.utlbs), np.int32),
         parked_count=np.zeros(hardware.utlbs, np.int64),
     )
 
@@ -122,6 +129,19 @@ def pointer_chase(num_pages: int, threads: int, seed: int) -> NDArray[np.int32]:
 def interleave(first: NDArray[np.int32], second: NDArray[np.int32]) -> NDArray[np.int32]:
     """Lanes that touch first[lane, i], then second[lane, i], for each i: read an input, write an output."""
     return np.stack([first, second], axis=2).reshape(len(first), -1)
+
+
+WARP: Final = 32
+
+
+def warps(threads: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Threads [N, touches] as lanes of 32 that touch together: [ceil(N / 32), touches * 32], to be used with width 32.
+
+    A last warp that is not full repeats its last thread.
+    """
+    missing = -len(threads) % WARP
+    full = np.concatenate([threads, np.repeat(threads[-1:], missing, axis=0)]) if missing else threads
+    return full.reshape(-1, WARP, full.shape[1]).transpose(0, 2, 1).reshape(len(full) // WARP, -1)
 
 
 def first_touch_lanes(num_pages: int, hardware: FaultHardware, pages_per_utlb_turn: int = 512) -> Lanes:

@@ -6,6 +6,7 @@ device while it keeps its memory goes to the unused list (NVIDIA open kernel mod
 
 from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.state import (
+    ALL,
     DEVICE,
     DIRTY,
     FREE,
@@ -76,8 +77,8 @@ def place_on_device(state: PagingState, page: int, pages_per_region: int, pages_
     if flags & READ_MOSTLY:
         flags |= DEVICE
     else:
-        flags = (flags | DEVICE) & ~HOST
-    state.pages[page] = flags & ~REMOTE
+        flags = (flags | DEVICE) & (ALL ^ HOST)
+    state.pages[page] = flags & (ALL ^ REMOTE)
     state.region_pages[page // pages_per_region] += 1
     state.chunk_pages[page // pages_per_chunk] += 1
 
@@ -104,7 +105,7 @@ def empty_chunk(state: PagingState, chunk: int, pages_per_region: int, pages_per
                 if previous != page - 1:
                     runs += 1
                 previous = page
-            state.pages[page] = (flags | HOST) & ~(DEVICE | DIRTY)
+            state.pages[page] = (flags | HOST) & (ALL ^ (DEVICE | DIRTY))
             state.region_pages[page // pages_per_region] -= 1
     state.chunk_pages[chunk] = 0
     unlink_chunk(state, chunk, USED_HEAD, USED_TAIL)
@@ -117,7 +118,7 @@ def empty_chunk(state: PagingState, chunk: int, pages_per_region: int, pages_per
 @kernel
 def take_from_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> None:
     """Move one device page to the host (a CPU fault); its chunk keeps its memory, on the unused list once it is empty."""
-    state.pages[page] = (state.pages[page] | HOST) & ~(DEVICE | DIRTY)
+    state.pages[page] = (state.pages[page] | HOST) & (ALL ^ (DEVICE | DIRTY))
     state.region_pages[page // pages_per_region] -= 1
     chunk = page // pages_per_chunk
     state.chunk_pages[chunk] -= 1

@@ -1,8 +1,8 @@
 """Kernels for the driver's side of a fault: fetch a batch, service it VABlock by VABlock, add up what that costs.
 
 Behaviour: NVIDIA open kernel module 545.23.06, uvm_gpu_replayable_faults.c; measured structure: Allen & Ge, SC'21.
-Cost of a batch: `batch + entries * entry + sum over VABlocks (block + setup if first touch + copies * copy + pages * page +
-bytes / rate) + evictions * (evict + copies * evict_copy + bytes / rate)`, one batch at a time on one CPU thread.
+Cost of a batch: `batch + entries * entry + sum over VABlocks (block + setup if first touch + copies * copy + pages * page) +
+evictions * (evict + copies * evict_copy)` on one CPU thread, plus bytes / rate in each direction; one batch at a time.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
+    ALL,
     DEVICE,
     FAULTED,
     FREE,
@@ -140,15 +141,12 @@ def plan_tree(state: PagingState, config: KernelConfig, block: int, grows: bool)
 
 @kernel
 def plan_drawn_page(state: PagingState, config: KernelConfig, block: int) -> None:
-    """Mark the first missing page at or after a position that was drawn beforehand."""
-    start = state.draws[state.now[Now.DRAWN] % len(state.draws)]
+    """Mark one page of the VABlock, drawn beforehand, if it is missing."""
+    index = state.draws[state.now[Now.DRAWN] % len(state.draws)] % config.pages_per_block
     state.now[Now.DRAWN] += 1
-    for step in range(config.pages_per_block):
-        index = (start + step) % config.pages_per_block
-        flags = state.pages[block * config.pages_per_block + index]
-        if flags & VALID and not flags & DEVICE and state.plan[index] == 0:
-            plan_page(state, config, block, block * config.pages_per_block + index, AHEAD)
-            return
+    flags = state.pages[block * config.pages_per_block + index]
+    if flags & VALID and not flags & DEVICE:
+        plan_page(state, config, block, block * config.pages_per_block + index, AHEAD)
 
 
 @kernel
@@ -184,7 +182,7 @@ def plan_faults(state: PagingState, config: KernelConfig, block: int, begin: int
         if accessible(flags, is_write):
             state.counts[Count.DUPLICATES] += 1
         elif flags & DEVICE:
-            state.pages[page] = flags & ~HOST
+            state.pages[page] = flags & (ALL ^ HOST)
             state.counts[Count.INVALIDATED_PAGES] += 1
         elif flags & PREFER_HOST or keep_on_host:
             state.pages[page] = flags | REMOTE
@@ -227,7 +225,8 @@ def hold_memory(state: PagingState, config: KernelConfig, block: int) -> bool:
 def move_planned(state: PagingState, config: KernelConfig, block: int, cause: int) -> int:
     """Fetch the planned pages and clear the plan.
 
-    Contiguous pages of one kind (faulted, prefetched) are one copy. Returns picoseconds of copies, page-table work and bytes.
+    Contiguous pages of one kind (faulted, prefetched) are one copy. Returns driver time in ps; link time goes to
+    `now[IN_PS]`.
     """
     base = block * config.pages_per_block
     copies, moved = 0, 0
@@ -257,11 +256,8 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
                 run_kind = 0
     state.counts[Count.H2D_COPIES] += copies
     state.counts[Count.H2D_PAGES] += moved
-    return (
-        copies * config.copy_ps
-        + moved * config.page_ps
-        + np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
-    )
+    state.now[Now.IN_PS] += np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
+    return copies * config.copy_ps + moved * config.page_ps
 
 
 @kernel

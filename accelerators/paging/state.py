@@ -38,6 +38,9 @@ PREFER_HOST: Final = int(Page.PREFER_HOST)
 VALID: Final = int(Page.VALID)
 PREFER_DEVICE: Final = int(Page.PREFER_DEVICE)
 
+ALL: Final = 255
+"""Every bit; `ALL ^ HOST` clears HOST (and works on a numpy byte, where `~HOST` would be negative)."""
+
 NOTHING: Final = -1
 """No chunk, no page."""
 LONG_AGO_PS: Final = -(2**62)
@@ -78,7 +81,13 @@ class Now(IntEnum):
     """Access-counter notifications that wait."""
     WAS_FULL = 20
     """1 once device memory has been full: a second prefetcher may then take over."""
-    SIZE = 21
+    IN_PS = 21
+    """Link time of copies to the device that the driver has pushed and not yet waited for."""
+    OUT_PS = 22
+    """The same for copies to the host."""
+    BATCH_CPU_PS = 23
+    """Driver time spent on the batch in service."""
+    SIZE = 24
 
 
 class Step(IntEnum):

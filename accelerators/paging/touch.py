@@ -1,7 +1,7 @@
 """Kernels for the GPU's side: lanes touch pages in order, misses are parked at their uTLB and raise fault-buffer entries.
 
-A lane is an in-order stream with one access outstanding (a thread or a warp); lanes belong to uTLBs, which take turns, one touch
-each, always of the lane that ran last while it can go on ("greedy then oldest"). A uTLB with all its slots parked stalls (56 on Volta: Allen & Ge, SC'21). Touches cost a fixed time each, the reciprocal of
+A lane is a warp: it issues `width` touches together and goes on when all of them are done. Lanes belong to uTLBs, which take
+turns, one touch each, always of the oldest lane that can go on (as a greedy-then-oldest warp scheduler does). A uTLB with all its slots parked stalls (56 on Volta: Allen & Ge, SC'21). Touches cost a fixed time each, the reciprocal of
 the rate at which the whole GPU touches resident pages. The GPU runs until nothing can go on; the driver then serves a batch.
 """
 
@@ -14,7 +14,7 @@ from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelCon
 from tiergarten.accelerators.paging.kernels import kernel
 from tiergarten.accelerators.paging.residency import USED_HEAD, USED_TAIL, append_chunk, unlink_chunk
 from tiergarten.accelerators.paging.service import accessible
-from tiergarten.accelerators.paging.state import DEVICE, DIRTY, PREFER_HOST, REMOTE, Count, Now, PagingState
+from tiergarten.accelerators.paging.state import ALL, DEVICE, DIRTY, PREFER_HOST, REMOTE, Count, Now, PagingState
 
 LRU, LFU, TREE = (
     int(EvictionKind.LEAST_RECENTLY_USED),
@@ -34,16 +34,22 @@ class Lanes(NamedTuple):
     """uint8[T], or one element that holds for all."""
     ends: NDArray[np.int64]
     """int64[L], first touch behind each lane."""
+    width: int
+    """Touches that a lane issues together; every lane begins at a multiple of it."""
     next: NDArray[np.int64]
     """int64[L], the lane's next touch."""
+    pending: NDArray[np.int32]
+    """int32[L], parked touches of the lane."""
     ring: NDArray[np.int32]
     """int32[L], lanes that are ready, one ring per uTLB."""
     ring_first: NDArray[np.int64]
     """int64[U+1], the ring of uTLB u is `ring[ring_first[u]:ring_first[u+1]]`."""
     ring_head: NDArray[np.int64]
     ring_count: NDArray[np.int64]
-    parked: NDArray[np.int32]
-    """int32[K, U], lanes whose access is parked; slot-major, so that replays raise faults uTLB by turns."""
+    parked: NDArray[np.int64]
+    """int64[K, U], parked touches; slot-major, so that replays raise faults uTLB by turns."""
+    parked_lane: NDArray[np.int32]
+    """int32[K, U], the lane of each."""
     parked_count: NDArray[np.int64]
     """int64[U]."""
 
@@ -62,14 +68,31 @@ def take_lane(lanes: Lanes, utlb: int) -> int:
 
 @kernel
 def add_lane(lanes: Lanes, utlb: int, lane: int) -> None:
-    """Put a lane before the ready lanes of a uTLB: the scheduler is greedy, then oldest first."""
+    """Put a lane among the ready lanes of a uTLB, which stay in order of age (their index)."""
     first = lanes.ring_first[utlb]
+    size = lanes.ring_first[utlb + 1] - first
     slot = lanes.ring_head[utlb] - 1
     if slot < 0:
-        slot = lanes.ring_first[utlb + 1] - first - 1
-    lanes.ring[first + slot] = lane
+        slot = size - 1
     lanes.ring_head[utlb] = slot
+    for _ in range(lanes.ring_count[utlb]):
+        behind = slot + 1 if slot + 1 < size else 0
+        if lanes.ring[first + behind] > lane:
+            break
+        lanes.ring[first + slot] = lanes.ring[first + behind]
+        slot = behind
+    lanes.ring[first + slot] = lane
     lanes.ring_count[utlb] += 1
+
+
+@kernel
+def park(lanes: Lanes, utlb: int, lane: int, touch: int) -> None:
+    """Keep a faulting touch in a free slot of its uTLB."""
+    slot = lanes.parked_count[utlb]
+    lanes.parked[slot, utlb] = touch
+    lanes.parked_lane[slot, utlb] = lane
+    lanes.parked_count[utlb] = slot + 1
+    lanes.pending[lane] += 1
 
 
 @kernel
@@ -105,7 +128,7 @@ def touch_remote(state: PagingState, config: KernelConfig, page: int) -> bool:
     block = page // config.pages_per_block
     pinned_until = state.block_pinned_until_ps[block]
     if pinned_until > 0 and pinned_until <= state.now[Now.TIME_PS] and not state.pages[page] & PREFER_HOST:
-        state.pages[page] &= ~REMOTE
+        state.pages[page] &= ALL ^ REMOTE
         return False
     state.counts[Count.REMOTE_TOUCHES] += 1
     state.counts[Count.REMOTE_PS] += config.remote_touch_ps
@@ -156,16 +179,14 @@ def run_gpu(state: PagingState, config: KernelConfig, lanes: Lanes) -> None:
             is_write = lanes.is_write[touch] if len(lanes.is_write) > 1 else lanes.is_write[0]
             if touch_page(state, config, page, is_write):
                 touches += 1
-                lanes.next[lane] = touch + 1
-                if touch + 1 == lanes.ends[lane]:
-                    take_lane(lanes, utlb)
             elif lanes.parked_count[utlb] < config.parked_per_utlb:
-                take_lane(lanes, utlb)
-                lanes.parked[lanes.parked_count[utlb], utlb] = lane
-                lanes.parked_count[utlb] += 1
+                park(lanes, utlb, lane, touch)
                 raise_fault(state, page, is_write)
             else:
                 continue
+            lanes.next[lane] = touch + 1
+            if touch + 1 == lanes.ends[lane] or (lanes.pending[lane] > 0 and (touch + 1) % lanes.width == 0):
+                take_lane(lanes, utlb)
             turns[kept] = utlb
             kept += 1
         active = kept
@@ -194,17 +215,18 @@ def replay(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
         for utlb in range(config.utlbs):
             if slot >= lanes.parked_count[utlb]:
                 continue
-            lane = lanes.parked[slot, utlb]
-            touch = lanes.next[lane]
+            lane, touch = lanes.parked_lane[slot, utlb], lanes.parked[slot, utlb]
             page = lanes.pages[touch]
             is_write = lanes.is_write[touch] if len(lanes.is_write) > 1 else lanes.is_write[0]
             if touch_page(state, config, page, is_write):
                 touches += 1
-                lanes.next[lane] = touch + 1
-                if touch + 1 < lanes.ends[lane]:
+                lanes.pending[lane] -= 1
+                resume = lanes.next[lane]
+                if lanes.pending[lane] == 0 and resume < lanes.ends[lane] and resume % lanes.width == 0:
                     add_lane(lanes, utlb, lane)
             else:
-                lanes.parked[kept[utlb], utlb] = lane
+                lanes.parked[kept[utlb], utlb] = touch
+                lanes.parked_lane[kept[utlb], utlb] = lane
                 kept[utlb] += 1
                 remain += 1
                 raise_fault(state, page, is_write)

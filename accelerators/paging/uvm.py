@@ -167,6 +167,7 @@ class UvmConfig:
             page_ps=cost.page_ps,
             evict_ps=cost.evict_ps,
             evict_copy_ps=cost.evict_copy_ps,
+            pipelined=int(cost.pipelined),
             h2d_ps_per_byte=PS_PER_S / cost.h2d_bytes_per_s,
             d2h_ps_per_byte=PS_PER_S / cost.d2h_bytes_per_s,
             page_bytes=geometry.page_bytes,
@@ -242,8 +243,9 @@ class UvmMachine:
         before, start = self.state.counts.copy(), self.time_ps
         bulk = self.kernel._replace(batch_ps=0, block_ps=0, page_ps=0)
         for block in self._blocks(allocation):
-            moved = migrate_block(self.state, bulk, block, int(Cause.HINT))
-            self.state.now[Now.TIME_PS] += moved
+            self.state.now[Now.TIME_PS] += migrate_block(self.state, bulk, block, int(Cause.HINT))
+            self.state.now[Now.TIME_PS] += self.state.now[Now.IN_PS] + self.state.now[Now.OUT_PS]
+            self.state.now[[Now.IN_PS, Now.OUT_PS]] = 0
         self.state.counts[Count.HINTED_PAGES] += (
             self.state.counts[Count.PREFETCHED_PAGES] - before[Count.PREFETCHED_PAGES]
         )
@@ -265,6 +267,10 @@ class UvmMachine:
                 moved += 1
         self.state.counts[Count.D2H_PAGES] += moved
         return moved
+
+    def counts(self) -> dict[str, int]:
+        """Totals since the machine was made, by the names of `Count` in lower case."""
+        return {count.name.lower(): int(self.state.counts[count]) for count in Count if count != Count.SIZE}
 
     def resident_bytes(self) -> int:
         """Bytes of pages on the device."""

@@ -9,6 +9,7 @@ by nodes of the trace's prefix tree.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from simpy.events import Event
 
@@ -137,7 +138,8 @@ class KvTiers:
             if block in self._arriving[level]
         ]
         gates += [self._leaving[0][block] for block in own if block in self._leaving[0]]
-        gates += self._leave(0, self._take_own(admission, set(path[:hits]), now), now)
+        self._leave(0, self._take_own(admission, set(path[:hits]), now), now)
+        gates += self._room_gates(0)
         after(gates, lambda: self._bring_in(admission, sources, waits, (has_room, ready)))
         return True
 
@@ -198,8 +200,15 @@ class KvTiers:
             gone.append(block)
         return gone
 
-    def _leave(self, index: int, blocks: list[int], now: int) -> list[Gate]:
-        """Blocks that were taken out of a level: copy down what the next level lacks, drop the rest. Gates: when they are gone."""
+    def _room_gates(self, index: int) -> list[Gate]:
+        """What to wait for before everything promised in a level is really there: blocks on their way out, if they are in the way."""
+        level, leaving = self.levels[index], self._leaving[index]
+        if level.used_bytes + len(leaving) * level.block_bytes <= level.capacity_bytes:
+            return []
+        return list(dict.fromkeys(leaving.values()))
+
+    def _leave(self, index: int, blocks: list[int], now: int) -> None:
+        """Blocks that were taken out of a level: copy down what the next level lacks, drop the rest."""
         level = self.levels[index]
         moving: list[int] = []
         gates: list[Gate] = []
@@ -213,7 +222,7 @@ class KvTiers:
         self.dropped_blocks[index] += len(blocks) - len(moving)
         self.demoted_blocks[index] += len(moving)
         if not moving:
-            return []
+            return
         gone = Gate()
         self._leaving[index].update(dict.fromkeys(moving, gone))
 
@@ -224,7 +233,6 @@ class KvTiers:
             gone.open()
 
         after(gates, lambda: self._move(index, moving, Cause.EVICTION, now, left))
-        return [gone]
 
     def _copy_down(self, index: int, blocks: list[int], now: int) -> None:
         """Copy blocks of a level to the next one, as far as they are not there and room can be made."""
@@ -263,7 +271,8 @@ class KvTiers:
             entering.append(block)
             if block in self._leaving[index]:
                 gates.append(self._leaving[index][block])
-        return entering, gates + self._leave(index, leaving, now)
+        self._leave(index, leaving, now)
+        return entering, gates + self._room_gates(index)
 
     def _move(self, index: int, blocks: list[int], cause: Cause, request: int, done: Callable[[], None]) -> None:
         """Copy blocks to the next level in one transfer, now that there is room."""
@@ -303,9 +312,12 @@ class KvTiers:
             self._reload(admission, level, blocks)
         for level, gate in waits:
             if not gate.is_open:
-                gate.then(lambda level=level: admission.reloads.append((level, self._engine.now_ps)))
+                gate.then(partial(self._note_reload, admission, level))
                 gates.append(gate)
         after(gates, lambda: ready(admission))
+
+    def _note_reload(self, admission: Admission, level: int) -> None:
+        admission.reloads.append((level, self._engine.now_ps))
 
     def _reload(self, admission: Admission, index: int, blocks: list[int]) -> None:
         level, first = self.levels[index], self.levels[0]
@@ -313,7 +325,7 @@ class KvTiers:
         admission.reloaded_bytes += size
 
         def arrived(_: Event) -> None:
-            admission.reloads.append((index, self._engine.now_ps))
+            self._note_reload(admission, index)
             for block in blocks:
                 level.release(block)
                 self._loading.pop(block)[1].open()

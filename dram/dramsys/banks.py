@@ -7,7 +7,7 @@ computed once per change and kept.
 from numba import njit
 
 from tiergarten.dram.dramsys.design import PagePolicy, Scheduler, SchedulerBuffer
-from tiergarten.dram.dramsys.state import NEVER, NONE, Command, Scalar
+from tiergarten.dram.dramsys.state import NEVER, NONE, BankField, Command, FlightField, Scalar, TraceField
 
 _ACT, _PRE = int(Command.ACT), int(Command.PRE)
 _RD, _RDA, _WR, _WRA = int(Command.RD), int(Command.RDA), int(Command.WR), int(Command.WRA)
@@ -17,22 +17,21 @@ _FIFO, _FR_FCFS_GRP = int(Scheduler.FIFO), int(Scheduler.FR_FCFS_GRP)
 _BANKWISE, _READ_WRITE = int(SchedulerBuffer.BANKWISE), int(SchedulerBuffer.READ_WRITE)
 _QUEUED, _QUEUED_WRITES = int(Scalar.QUEUED), int(Scalar.QUEUED_WRITES)
 _LAST_BANK, _LAST_IS_WRITE = int(Scalar.LAST_BANK), int(Scalar.LAST_IS_WRITE)
+_HEAD, _TAIL, _LENGTH = int(BankField.HEAD), int(BankField.TAIL), int(BankField.LENGTH)
+_OPEN_ROW, _ROW_USED = int(BankField.OPEN_ROW), int(BankField.ROW_USED)
+_NUM_ROW_HITS, _FIRST_ROW_HIT = int(BankField.NUM_ROW_HITS), int(BankField.FIRST_ROW_HIT)
+_PROPOSAL, _PROPOSER, _BANK_READY = int(BankField.PROPOSAL), int(BankField.PROPOSER), int(BankField.BANK_READY)
+_NEXT_ACT, _NEXT_PRE = int(BankField.NEXT_ACT), int(BankField.NEXT_PRE)
+_NEXT_COLUMN, _NEXT_RDA = int(BankField.NEXT_COLUMN), int(BankField.NEXT_RDA)
+_LINK_NEXT, _LINK_PREVIOUS = int(FlightField.LINK_NEXT), int(FlightField.LINK_PREVIOUS)
+_BANK, _ROW, _BURST = int(TraceField.BANK), int(TraceField.ROW), int(TraceField.BURST)
+_IS_WRITE, _CLASS = int(TraceField.IS_WRITE), int(BankField.CLASS)
 
 CLASS_ACT, CLASS_READ, CLASS_WRITE, CLASS_PRE = 0, 1, 2, 3
 
 
-@njit(cache=True)
-def command_class(command):
-    """Row of State.class_ready that limits a bank command."""
-    if command == _ACT:
-        return CLASS_ACT
-    if command == _PRE:
-        return CLASS_PRE
-    return CLASS_READ if command <= _RDA else CLASS_WRITE
-
-
-@njit(cache=True)
-def has_space(policy, state):
+@njit(_nrt=False)
+def has_space(policy, s, banks):
     """Whether the scheduler buffer admits one more request.
 
     The bankwise test looks at the bank of the request stored last, so a bank may hold one more than the size; the
@@ -40,153 +39,152 @@ def has_space(policy, state):
     """
     size = policy.request_buffer_size
     if policy.scheduler_buffer == _BANKWISE:
-        return state.length[state.scalars[_LAST_BANK]] < size
+        return banks[s[_LAST_BANK], _LENGTH] < size
     if policy.scheduler_buffer == _READ_WRITE:
-        writes = state.scalars[_QUEUED_WRITES]
-        return writes < size and state.scalars[_QUEUED] - writes < size
-    return state.scalars[_QUEUED] < size
+        writes = s[_QUEUED_WRITES]
+        return writes < size and s[_QUEUED] - writes < size
+    return s[_QUEUED] < size
 
 
-@njit(cache=True)
-def store(policy, requests, state, request):
+@njit(_nrt=False)
+def store(policy, requests, s, banks, flights, request):
     """Append a request to the queue of its bank."""
-    bank = requests.bank[request]
-    tail = state.tail[bank]
-    state.link_previous[request] = tail
-    state.link_next[request] = NONE
+    bank = requests[request, _BANK]
+    tail = banks[bank, _TAIL]
+    flights[request, _LINK_PREVIOUS] = tail
+    flights[request, _LINK_NEXT] = NONE
     if tail == NONE:
-        state.head[bank] = request
+        banks[bank, _HEAD] = request
     else:
-        state.link_next[tail] = request
-    state.tail[bank] = request
-    state.length[bank] += 1
-    state.scalars[_QUEUED] += 1
-    if requests.is_write[request]:
-        state.scalars[_QUEUED_WRITES] += 1
-    state.scalars[_LAST_BANK] = bank
-    if requests.row[request] == state.open_row[bank]:
-        state.num_row_hits[bank] += 1
-        if state.num_row_hits[bank] == 1:
-            state.first_row_hit[bank] = request
-    propose(policy, requests, state, bank)
+        flights[tail, _LINK_NEXT] = request
+    banks[bank, _TAIL] = request
+    banks[bank, _LENGTH] += 1
+    s[_QUEUED] += 1
+    if requests[request, _IS_WRITE]:
+        s[_QUEUED_WRITES] += 1
+    s[_LAST_BANK] = bank
+    if requests[request, _ROW] == banks[bank, _OPEN_ROW]:
+        banks[bank, _NUM_ROW_HITS] += 1
+        if banks[bank, _NUM_ROW_HITS] == 1:
+            banks[bank, _FIRST_ROW_HIT] = request
+    propose(policy, requests, s, banks, flights, bank)
 
 
-@njit(cache=True)
-def remove(requests, state, request):
+@njit(_nrt=False)
+def remove(requests, s, banks, flights, request):
     """Take a request that hits the open row out of the queue of its bank; the caller lets the bank propose again."""
-    bank = requests.bank[request]
-    older, younger = state.link_previous[request], state.link_next[request]
+    bank = requests[request, _BANK]
+    older, younger = flights[request, _LINK_PREVIOUS], flights[request, _LINK_NEXT]
     if older == NONE:
-        state.head[bank] = younger
+        banks[bank, _HEAD] = younger
     else:
-        state.link_next[older] = younger
+        flights[older, _LINK_NEXT] = younger
     if younger == NONE:
-        state.tail[bank] = older
+        banks[bank, _TAIL] = older
     else:
-        state.link_previous[younger] = older
-    state.length[bank] -= 1
-    state.scalars[_QUEUED] -= 1
-    if requests.is_write[request]:
-        state.scalars[_QUEUED_WRITES] -= 1
-    state.num_row_hits[bank] -= 1
-    if state.first_row_hit[bank] == request:
-        row, entry = state.open_row[bank], younger
-        if state.num_row_hits[bank] == 0:
+        flights[younger, _LINK_PREVIOUS] = older
+    banks[bank, _LENGTH] -= 1
+    s[_QUEUED] -= 1
+    if requests[request, _IS_WRITE]:
+        s[_QUEUED_WRITES] -= 1
+    banks[bank, _NUM_ROW_HITS] -= 1
+    if banks[bank, _FIRST_ROW_HIT] == request:
+        row, entry = banks[bank, _OPEN_ROW], younger
+        if banks[bank, _NUM_ROW_HITS] == 0:
             entry = NONE
-        while entry != NONE and requests.row[entry] != row:
-            entry = state.link_next[entry]
-        state.first_row_hit[bank] = entry
+        while entry != NONE and requests[entry, _ROW] != row:
+            entry = flights[entry, _LINK_NEXT]
+        banks[bank, _FIRST_ROW_HIT] = entry
 
 
-@njit(cache=True)
-def open_row(requests, state, bank, row):
+@njit(_nrt=False)
+def open_row(requests, banks, flights, bank, row):
     """Open a row and count the queued requests that hit it."""
-    state.open_row[bank] = row
-    state.row_used[bank] = 0
+    banks[bank, _OPEN_ROW] = row
+    banks[bank, _ROW_USED] = 0
     hits, first = 0, NONE
-    entry = state.head[bank]
+    entry = banks[bank, _HEAD]
     while entry != NONE:
-        if requests.row[entry] == row:
+        if requests[entry, _ROW] == row:
             hits += 1
             if first == NONE:
                 first = entry
-        entry = state.link_next[entry]
-    state.num_row_hits[bank] = hits
-    state.first_row_hit[bank] = first
+        entry = flights[entry, _LINK_NEXT]
+    banks[bank, _NUM_ROW_HITS] = hits
+    banks[bank, _FIRST_ROW_HIT] = first
 
 
-@njit(cache=True)
-def close_row(state, bank):
+@njit(_nrt=False)
+def close_row(banks, bank):
     """Mark the bank precharged."""
-    state.open_row[bank] = NONE
-    state.num_row_hits[bank] = 0
-    state.first_row_hit[bank] = NONE
+    banks[bank, _OPEN_ROW] = NONE
+    banks[bank, _NUM_ROW_HITS] = 0
+    banks[bank, _FIRST_ROW_HIT] = NONE
 
 
-@njit(cache=True)
-def _same_kind_hit(requests, state, bank):
+@njit(_nrt=False)
+def _same_kind_hit(requests, s, banks, flights, bank):
     """Oldest row hit of the kind of the last column command that passes no older access to its burst; else the oldest."""
-    first = state.first_row_hit[bank]
-    row, wants_write = state.open_row[bank], state.scalars[_LAST_IS_WRITE] == 1
+    first = banks[bank, _FIRST_ROW_HIT]
+    row, wants_write = banks[bank, _OPEN_ROW], s[_LAST_IS_WRITE]
     entry = first
     while entry != NONE:
-        if requests.row[entry] == row and requests.is_write[entry] == wants_write:
+        if requests[entry, _ROW] == row and requests[entry, _IS_WRITE] == wants_write:
             older = first
-            while older != entry and requests.burst[older] != requests.burst[entry]:
-                older = state.link_next[older]
+            while older != entry and requests[older, _BURST] != requests[entry, _BURST]:
+                older = flights[older, _LINK_NEXT]
             if older == entry:
                 return entry
-        entry = state.link_next[entry]
+        entry = flights[entry, _LINK_NEXT]
     return first
 
 
-@njit(cache=True)
-def _has_further_hit(policy, requests, state, bank):
+@njit(_nrt=False)
+def _has_further_hit(policy, requests, banks, flights, bank):
     """Whether another request than the one served next hits the open row, as far as the scheduler looks."""
     if policy.scheduler == _FIFO:
-        second = state.link_next[state.head[bank]]
-        return second != NONE and requests.row[second] == state.open_row[bank]
-    return state.num_row_hits[bank] >= 2
+        second = flights[banks[bank, _HEAD], _LINK_NEXT]
+        return second != NONE and requests[second, _ROW] == banks[bank, _OPEN_ROW]
+    return banks[bank, _NUM_ROW_HITS] >= 2
 
 
-@njit(cache=True)
-def propose(policy, requests, state, bank):
-    """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
-    head = state.head[bank]
-    if head == NONE:
-        state.proposal[bank] = NONE
-        state.proposer[bank] = NONE
-        state.bank_ready[bank] = NEVER
-        return
-    if state.open_row[bank] == NONE:
-        state.proposal[bank] = _ACT
-        state.proposer[bank] = head
-        state.bank_ready[bank] = state.next_act[bank]
-        return
-    request = head
-    if policy.scheduler != _FIFO and state.num_row_hits[bank] > 0:
-        if policy.scheduler == _FR_FCFS_GRP:
-            request = _same_kind_hit(requests, state, bank)
-        else:
-            request = state.first_row_hit[bank]
-    state.proposer[bank] = request
-    if requests.row[request] != state.open_row[bank]:
-        state.proposal[bank] = _PRE
-        state.bank_ready[bank] = state.next_pre[bank]
-        return
-    closes = False
+@njit(_nrt=False)
+def _closes_row(policy, requests, banks, flights, bank):
+    """Whether the page policy attaches an auto-precharge to a column command that hits the open row."""
     if policy.page_policy == _CLOSED:
-        closes = True
-    elif policy.page_policy == _CLOSED_ADAPTIVE:
-        closes = not _has_further_hit(policy, requests, state, bank)
-    elif policy.page_policy == _OPEN_ADAPTIVE:
-        closes = state.length[bank] >= 2 and not _has_further_hit(policy, requests, state, bank)
-    ready = state.next_column[bank]
-    if requests.is_write[request]:
-        state.proposal[bank] = _WRA if closes else _WR
-    elif closes:
-        state.proposal[bank] = _RDA
-        ready = max(ready, state.next_rda[bank])
+        return True
+    if policy.page_policy == _CLOSED_ADAPTIVE:
+        return not _has_further_hit(policy, requests, banks, flights, bank)
+    if policy.page_policy == _OPEN_ADAPTIVE:
+        return banks[bank, _LENGTH] >= 2 and not _has_further_hit(policy, requests, banks, flights, bank)
+    return False
+
+
+@njit(_nrt=False)
+def propose(policy, requests, s, banks, flights, bank):
+    """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
+    request = banks[bank, _HEAD]
+    if request == NONE:
+        command, ready, limits = NONE, NEVER, CLASS_PRE
+    elif banks[bank, _OPEN_ROW] == NONE:
+        command, ready, limits = _ACT, banks[bank, _NEXT_ACT], CLASS_ACT
     else:
-        state.proposal[bank] = _RD
-    state.bank_ready[bank] = ready
+        if policy.scheduler != _FIFO and banks[bank, _NUM_ROW_HITS] > 0:
+            request = banks[bank, _FIRST_ROW_HIT]
+            if policy.scheduler == _FR_FCFS_GRP:
+                request = _same_kind_hit(requests, s, banks, flights, bank)
+        if requests[request, _ROW] != banks[bank, _OPEN_ROW]:
+            command, ready, limits = _PRE, banks[bank, _NEXT_PRE], CLASS_PRE
+        else:
+            closes = _closes_row(policy, requests, banks, flights, bank)
+            ready = banks[bank, _NEXT_COLUMN]
+            if requests[request, _IS_WRITE] == 1:
+                command, limits = (_WRA if closes else _WR), CLASS_WRITE
+            else:
+                command, limits = (_RDA if closes else _RD), CLASS_READ
+                if closes:
+                    ready = max(ready, banks[bank, _NEXT_RDA])
+    banks[bank, _PROPOSAL] = command
+    banks[bank, _PROPOSER] = request
+    banks[bank, _BANK_READY] = ready
+    banks[bank, _CLASS] = limits

@@ -11,12 +11,16 @@ from tiergarten.dram.dramsys.kernel import advance
 from tiergarten.dram.dramsys.part import Part
 from tiergarten.dram.dramsys.semantics import OURS, Semantics
 from tiergarten.dram.dramsys.state import (
+    COUNTS,
     NEVER,
     NONE,
+    BankField,
     Command,
-    Requests,
+    FlightField,
+    Int,
     Scalar,
     State,
+    TraceField,
     initial_state,
     resolve_policy,
     resolve_timing,
@@ -77,8 +81,8 @@ class Metrics:
         return self.energy_pj * self.time_ps * 1e-24
 
 
-def decode(trace: AddressTrace, part: Part, semantics: Semantics = OURS) -> Requests:
-    """The trace as the kernel reads it. Addresses are aligned down to a burst; a tick of 0 ps is the part's clock.
+def decode(trace: AddressTrace, part: Part, semantics: Semantics = OURS) -> Int:
+    """int64[T, 5], the trace as the kernel reads it, by TraceField. Addresses are aligned down to a burst; a tick of 0 ps is the part's clock.
 
     Raises TraceError naming the first row whose address lies outside the part or whose tick goes back.
     """
@@ -107,13 +111,13 @@ def decode(trace: AddressTrace, part: Part, semantics: Semantics = OURS) -> Requ
     if not semantics.honours_first_tick:
         sent_ps[0] = 0
     mapping = part.mapping
-    return Requests(
-        sendable=-(-sent_ps // tCK_ps),
-        burst=addresses // part.bytes_per_burst,
-        bank=mapping.bank_group.of(addresses) * part.banks_per_group + mapping.bank.of(addresses),
-        row=mapping.row.of(addresses),
-        is_write=np.ascontiguousarray(trace.is_write, dtype=np.bool_),
-    )
+    requests = np.empty((len(ticks), len(TraceField)), np.int64)
+    requests[:, TraceField.SENDABLE] = -(-sent_ps // tCK_ps)
+    requests[:, TraceField.BURST] = addresses // part.bytes_per_burst
+    requests[:, TraceField.BANK] = mapping.bank_group.of(addresses) * part.banks_per_group + mapping.bank.of(addresses)
+    requests[:, TraceField.ROW] = mapping.row.of(addresses)
+    requests[:, TraceField.IS_WRITE] = trace.is_write
+    return requests
 
 
 def evaluate(design: ControllerDesign, trace: AddressTrace, part: Part, semantics: Semantics = OURS) -> Metrics:
@@ -122,10 +126,10 @@ def evaluate(design: ControllerDesign, trace: AddressTrace, part: Part, semantic
     Deterministic; one call is one simulation. Raises TraceError if the trace does not fit the part.
     """
     requests = decode(trace, part, semantics)
-    state = initial_state(len(requests.row), part, 0)
+    state = initial_state(len(requests), part, 0)
     policy = resolve_policy(design, semantics)
-    unfinished = advance(resolve_timing(part, semantics), policy, requests, state, NEVER, len(requests.row) + 1)
-    if unfinished or int(state.scalars[Scalar.NUM_RESPONDED]) != len(requests.row):
+    unfinished = advance(resolve_timing(part, semantics), policy, requests, state, NEVER, len(requests) + 1)
+    if unfinished or int(state.scalars[Scalar.NUM_RESPONDED]) != len(requests):
         raise ConservationError("the controller stopped before every request was answered")
     return summarise(design, trace, part, semantics, state)
 
@@ -133,8 +137,8 @@ def evaluate(design: ControllerDesign, trace: AddressTrace, part: Part, semantic
 def summarise(design: ControllerDesign, trace: AddressTrace, part: Part, semantics: Semantics, state: State) -> Metrics:
     """Metrics of a finished run."""
     tCK_ps = part.timing.tCK_ps
-    counts = {command.name: int(state.counts[command]) for command in Command}
-    end = int(state.response.max())
+    counts = {command.name: int(state.scalars[COUNTS + command]) for command in Command}
+    end = int(state.flights[:, FlightField.RESPONSE].max())
     if semantics.waits_for_acknowledgement and design.arbiter == Arbiter.SIMPLE:
         end += 1
     booked = end if semantics.books_energy_to_the_end else int(state.scalars[Scalar.LAST_COMMAND])
@@ -199,8 +203,8 @@ def request_latencies_ps(trace: AddressTrace, part: Part, semantics: Semantics, 
         wanted_ps[0] = 0
     gaps = np.full(len(wanted_ps), semantics.player_gap_cycles, np.int64)
     gaps[0] = 0
-    sent_ps = np.maximum(wanted_ps, (state.freed + gaps) * tCK_ps)
-    latencies: NDArray[np.int64] = state.response * tCK_ps - sent_ps
+    sent_ps = np.maximum(wanted_ps, (state.flights[:, FlightField.INITIATOR_FREE] + gaps) * tCK_ps)
+    latencies: NDArray[np.int64] = state.flights[:, FlightField.RESPONSE] * tCK_ps - sent_ps
     return latencies
 
 
@@ -210,12 +214,13 @@ def close_books(state: State, part: Part, end: int) -> tuple[int, int, int]:
     Rows still open count until `end`; what an auto-precharge or a refresh begun earlier lasts beyond it does not.
     """
     s = state.scalars
-    is_open = state.open_row != NONE
-    late = ~is_open & (state.closed_at > end)
-    open_cycles = int(state.open_cycles.sum())
-    open_cycles += int((end - state.opened_at[is_open]).sum()) - int((state.closed_at[late] - end).sum())
+    opened_at, closed_at = state.banks[:, BankField.OPENED_AT], state.banks[:, BankField.CLOSED_AT]
+    is_open = state.banks[:, BankField.OPEN_ROW] != NONE
+    late = ~is_open & (closed_at > end)
+    open_cycles = int(state.banks[:, BankField.OPEN_CYCLES].sum())
+    open_cycles += int((end - opened_at[is_open]).sum()) - int((closed_at[late] - end).sum())
     overhang = max(0, int(s[Scalar.REFRESHED_UNTIL]) - end)
-    open_cycles += part.num_banks * (int(state.counts[Command.REFAB]) * part.timing.nRFC - overhang)
+    open_cycles += part.num_banks * (int(state.scalars[COUNTS + Command.REFAB]) * part.timing.nRFC - overhang)
     active = int(s[Scalar.ACTIVE_CYCLES])
     if s[Scalar.ACTIVE_SINCE] != NONE:
         until = end if is_open.any() else min(end, int(s[Scalar.ACTIVE_UNTIL]))

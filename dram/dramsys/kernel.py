@@ -5,6 +5,9 @@ command with its earliest legal cycle, and issues the proposal that is ready fir
 events nothing changes, so time jumps from one to the next.
 """
 
+from hashlib import sha256
+from importlib import resources
+
 from numba import njit
 
 from tiergarten.dram.dramsys.banks import (
@@ -12,7 +15,6 @@ from tiergarten.dram.dramsys.banks import (
     CLASS_READ,
     CLASS_WRITE,
     close_row,
-    command_class,
     has_space,
     open_row,
     propose,
@@ -22,7 +24,16 @@ from tiergarten.dram.dramsys.banks import (
 from tiergarten.dram.dramsys.design import RefreshPolicy, Scheduler
 from tiergarten.dram.dramsys.front import respond, schedule_arrival
 from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh
-from tiergarten.dram.dramsys.state import NEVER, NONE, Command, Scalar
+from tiergarten.dram.dramsys.state import (
+    ACTIVATES,
+    COUNTS,
+    NEVER,
+    NONE,
+    BankField,
+    Command,
+    Scalar,
+    TraceField,
+)
 
 _ACT, _PRE, _PREAB, _REFAB = int(Command.ACT), int(Command.PRE), int(Command.PREAB), int(Command.REFAB)
 _RD, _RDA, _WRA = int(Command.RD), int(Command.RDA), int(Command.WRA)
@@ -39,12 +50,20 @@ _NUM_LOGGED, _NUM_HITS, _OLDEST_ACTIVATE = int(Scalar.NUM_LOGGED), int(Scalar.NU
 
 _NUM_RESPONDED, _REFRESHED_UNTIL = int(Scalar.NUM_RESPONDED), int(Scalar.REFRESHED_UNTIL)
 _LAST_COMMAND = int(Scalar.LAST_COMMAND)
+_BANK, _ROW, _IS_WRITE = int(TraceField.BANK), int(TraceField.ROW), int(TraceField.IS_WRITE)
+_OPEN_ROW, _ROW_USED = int(BankField.OPEN_ROW), int(BankField.ROW_USED)
+_PROPOSAL, _PROPOSER, _BANK_READY = int(BankField.PROPOSAL), int(BankField.PROPOSER), int(BankField.BANK_READY)
+_NEXT_ACT, _NEXT_PRE = int(BankField.NEXT_ACT), int(BankField.NEXT_PRE)
+_NEXT_COLUMN, _NEXT_RDA = int(BankField.NEXT_COLUMN), int(BankField.NEXT_RDA)
+_OPENED_AT, _CLOSED_AT = int(BankField.OPENED_AT), int(BankField.CLOSED_AT)
+_OPEN_CYCLES = int(BankField.OPEN_CYCLES)
+_CLASS, _GROUP = int(BankField.CLASS), int(BankField.GROUP)
 
 RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
 
 
-@njit(cache=True)
+@njit(_nrt=False)
 def _begin_activity(s, now):
     """Some bank becomes active: start a new active period unless one is still running."""
     if s[_ACTIVE_SINCE] == NONE:
@@ -54,94 +73,87 @@ def _begin_activity(s, now):
         s[_ACTIVE_SINCE] = now
 
 
-@njit(cache=True)
-def _end_activity(state, bank, cycle):
+@njit(_nrt=False)
+def _end_activity(s, banks, bank, cycle):
     """A bank is precharged at `cycle`, which may lie ahead (auto-precharge)."""
-    s = state.scalars
-    state.open_cycles[bank] += cycle - state.opened_at[bank]
-    state.closed_at[bank] = cycle
+    banks[bank, _OPEN_CYCLES] += cycle - banks[bank, _OPENED_AT]
+    banks[bank, _CLOSED_AT] = cycle
     s[_ACTIVE_UNTIL] = max(s[_ACTIVE_UNTIL], cycle)
     s[_NUM_OPEN] -= 1
     s[_NUM_PRECHARGES] += 1
-    close_row(state, bank)
+    close_row(banks, bank)
 
 
-@njit(cache=True)
-def _issue_activate(timing, requests, state, bank, now):
-    s = state.scalars
+@njit(_nrt=False)
+def _issue_activate(timing, requests, s, banks, flights, ready, bank, now):
     _begin_activity(s, now)
     s[_NUM_OPEN] += 1
-    state.opened_at[bank] = now
-    open_row(requests, state, bank, requests.row[state.proposer[bank]])
-    state.next_act[bank] = max(state.next_act[bank], now + timing.act_to_act_same_bank)
-    state.next_pre[bank] = max(state.next_pre[bank], now + timing.act_to_pre)
-    state.next_column[bank] = max(state.next_column[bank], now + timing.act_to_column)
+    banks[bank, _OPENED_AT] = now
+    open_row(requests, banks, flights, bank, requests[banks[bank, _PROPOSER], _ROW])
+    banks[bank, _NEXT_ACT] = max(banks[bank, _NEXT_ACT], now + timing.act_to_act_same_bank)
+    banks[bank, _NEXT_PRE] = max(banks[bank, _NEXT_PRE], now + timing.act_to_pre)
+    banks[bank, _NEXT_COLUMN] = max(banks[bank, _NEXT_COLUMN], now + timing.act_to_column)
     oldest = s[_OLDEST_ACTIVATE]
-    state.last_activates[oldest] = now
+    s[ACTIVATES + oldest] = now
     oldest = (oldest + 1) & 3
     s[_OLDEST_ACTIVATE] = oldest
-    limit = max(now + timing.act_to_act, state.last_activates[oldest] + timing.four_activates)
-    ready = state.class_ready[CLASS_ACT]
+    limit = max(now + timing.act_to_act, s[ACTIVATES + oldest] + timing.four_activates)
     for group in range(timing.num_bank_groups):
-        ready[group] = max(ready[group], limit)
-    group = bank // timing.banks_per_group
-    ready[group] = max(ready[group], now + timing.act_to_act_same_group)
+        ready[CLASS_ACT, group] = max(ready[CLASS_ACT, group], limit)
+    group = banks[bank, _GROUP]
+    ready[CLASS_ACT, group] = max(ready[CLASS_ACT, group], now + timing.act_to_act_same_group)
     s[_NEXT_PREAB] = max(s[_NEXT_PREAB], now + timing.act_to_pre)
     s[_NEXT_REFAB] = max(s[_NEXT_REFAB], now + timing.act_to_refresh)
 
 
-@njit(cache=True)
-def _issue_column(timing, policy, requests, state, bank, command, now):
-    """Issue RD, RDA, WR or WRA; returns the request served."""
-    s = state.scalars
-    request = state.proposer[bank]
-    is_write = requests.is_write[request]
-    s[_NUM_HITS] += state.row_used[bank]
-    state.row_used[bank] = 1
-    reads, writes = state.class_ready[CLASS_READ], state.class_ready[CLASS_WRITE]
-    own = bank // timing.banks_per_group
+@njit(_nrt=False)
+def _issue_column(timing, policy, requests, s, banks, flights, ready, bank, command, now):
+    """Issue RD, RDA, WR or WRA for the request that the bank proposes."""
+    request = banks[bank, _PROPOSER]
+    is_write = requests[request, _IS_WRITE]
+    s[_NUM_HITS] += banks[bank, _ROW_USED]
+    banks[bank, _ROW_USED] = 1
+    own = banks[bank, _GROUP]
     if is_write:
         for group in range(timing.num_bank_groups):
-            writes[group] = max(writes[group], now + timing.column_to_column)
-            reads[group] = max(reads[group], now + timing.write_to_read)
-        writes[own] = max(writes[own], now + timing.column_to_column_same_group)
-        reads[own] = max(reads[own], now + timing.write_to_read_same_group)
-        state.next_rda[bank] = max(state.next_rda[bank], now + timing.write_to_pre - timing.read_to_pre)
+            ready[CLASS_WRITE, group] = max(ready[CLASS_WRITE, group], now + timing.column_to_column)
+            ready[CLASS_READ, group] = max(ready[CLASS_READ, group], now + timing.write_to_read)
+        ready[CLASS_WRITE, own] = max(ready[CLASS_WRITE, own], now + timing.column_to_column_same_group)
+        ready[CLASS_READ, own] = max(ready[CLASS_READ, own], now + timing.write_to_read_same_group)
+        banks[bank, _NEXT_RDA] = max(banks[bank, _NEXT_RDA], now + timing.write_to_pre - timing.read_to_pre)
         precharge = now + timing.write_to_pre
         data_end = now + timing.write_to_data_end
     else:
         for group in range(timing.num_bank_groups):
-            reads[group] = max(reads[group], now + timing.column_to_column)
-            writes[group] = max(writes[group], now + timing.read_to_write)
-        reads[own] = max(reads[own], now + timing.column_to_column_same_group)
+            ready[CLASS_READ, group] = max(ready[CLASS_READ, group], now + timing.column_to_column)
+            ready[CLASS_WRITE, group] = max(ready[CLASS_WRITE, group], now + timing.read_to_write)
+        ready[CLASS_READ, own] = max(ready[CLASS_READ, own], now + timing.column_to_column_same_group)
         precharge = now + timing.read_to_pre
         data_end = now + timing.read_to_data_end
     s[_NEXT_PREAB] = max(s[_NEXT_PREAB], precharge)
-    remove(requests, state, request)
+    remove(requests, s, banks, flights, request)
     if command == _RDA or command == _WRA:
-        state.next_act[bank] = max(state.next_act[bank], precharge + timing.pre_to_act)
+        banks[bank, _NEXT_ACT] = max(banks[bank, _NEXT_ACT], precharge + timing.pre_to_act)
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], precharge + timing.pre_to_act)
-        _end_activity(state, bank, max(precharge, state.opened_at[bank] + timing.act_to_pre))
+        _end_activity(s, banks, bank, max(precharge, banks[bank, _OPENED_AT] + timing.act_to_pre))
     else:
-        state.next_pre[bank] = max(state.next_pre[bank], precharge)
+        banks[bank, _NEXT_PRE] = max(banks[bank, _NEXT_PRE], precharge)
     kind_changes = s[_LAST_IS_WRITE] != int(is_write)
     s[_LAST_IS_WRITE] = int(is_write)
-    propose(policy, requests, state, bank)
+    propose(policy, requests, s, banks, flights, bank)
     if kind_changes and policy.scheduler == _FR_FCFS_GRP:
-        for other in range(len(state.head)):
-            propose(policy, requests, state, other)
-    respond(policy, state, request, data_end)
-    return request
+        for other in range(len(banks)):
+            propose(policy, requests, s, banks, flights, other)
+    respond(policy, s, flights, request, data_end)
 
 
-@njit(cache=True)
-def _issue_for_rank(timing, policy, requests, state, now):
+@njit(_nrt=False)
+def _issue_for_rank(timing, policy, requests, s, banks, flights, now):
     """Issue the refresh manager's PREAB or REFAB."""
-    s = state.scalars
     if s[_REFRESH_COMMAND] == _PREAB:
-        for bank in range(len(state.head)):
-            if state.open_row[bank] != NONE:
-                _end_activity(state, bank, now)
+        for bank in range(len(banks)):
+            if banks[bank, _OPEN_ROW] != NONE:
+                _end_activity(s, banks, bank, now)
         limit = now + timing.pre_to_act
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], limit)
     else:
@@ -150,144 +162,188 @@ def _issue_for_rank(timing, policy, requests, state, now):
         s[_ACTIVE_UNTIL] = max(s[_ACTIVE_UNTIL], limit)
         s[_REFRESHED_UNTIL] = limit
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], limit)
-        note_refresh(timing, policy, state)
-    for bank in range(len(state.head)):
-        state.next_act[bank] = max(state.next_act[bank], limit)
-        propose(policy, requests, state, bank)
+        note_refresh(timing, policy, s)
+    for bank in range(len(banks)):
+        banks[bank, _NEXT_ACT] = max(banks[bank, _NEXT_ACT], limit)
+        propose(policy, requests, s, banks, flights, bank)
 
 
-@njit(cache=True)
-def _select(timing, state, earliest, with_banks):
+@njit(_nrt=False)
+def _prefer(banks, ready, earliest, best_cycle, best, bank):
+    """The better of the best proposal so far and a bank's: the one ready first, the older request on ties."""
+    limit = ready[banks[bank, _CLASS], banks[bank, _GROUP]]
+    cycle = max(max(banks[bank, _BANK_READY], limit), earliest)
+    if cycle < best_cycle:
+        return cycle, bank
+    if cycle == best_cycle and best != RANK and (best == NONE or banks[bank, _PROPOSER] < banks[best, _PROPOSER]):
+        return cycle, bank
+    return best_cycle, best
+
+
+@njit(_nrt=False)
+def _select(s, banks, ready, earliest, with_banks):
     """The proposal that is ready first, not before `earliest`; ties go to the rank, then to the oldest request.
 
     Returns (cycle, bank or RANK or NONE).
     """
-    s = state.scalars
-    best_cycle, best, best_request = NEVER, NONE, NEVER
+    best_cycle, best = NEVER, NONE
     if s[_REFRESH_COMMAND] != NONE:
         limit = s[_NEXT_PREAB] if s[_REFRESH_COMMAND] == _PREAB else s[_NEXT_REFAB]
-        best_cycle, best, best_request = max(earliest, limit), RANK, NONE
+        best_cycle, best = max(earliest, limit), RANK
     if with_banks:
-        for bank in range(len(state.head)):
-            command = state.proposal[bank]
-            if command == NONE:
-                continue
-            cycle = max(state.bank_ready[bank], earliest)
-            if cycle > best_cycle:
-                continue
-            limit = state.class_ready[command_class(command), bank // timing.banks_per_group]
-            cycle = max(cycle, limit)
-            if cycle < best_cycle or (cycle == best_cycle and state.proposer[bank] < best_request):
-                best_cycle, best, best_request = cycle, bank, state.proposer[bank]
+        for bank in range(len(banks)):
+            if banks[bank, _BANK_READY] <= best_cycle and banks[bank, _PROPOSAL] != NONE:
+                best_cycle, best = _prefer(banks, ready, earliest, best_cycle, best, bank)
     return best_cycle, best
 
 
-@njit(cache=True)
-def _accept(policy, requests, state, now, known_at):
+@njit(_nrt=False)
+def _accept(policy, requests, s, banks, flights, now, known_at):
     """Store the request that waits at the controller and schedule its successor."""
-    s = state.scalars
     request = s[_NEXT_REQUEST]
-    store(policy, requests, state, request)
+    store(policy, requests, s, banks, flights, request)
     s[_NEXT_REQUEST] = request + 1
     s[_END_REQUEST] = known_at
-    schedule_arrival(policy, requests, state)
+    schedule_arrival(policy, requests, s, flights)
 
 
-@njit(cache=True)
-def _log(state, now, command, bank, request):
-    place = state.scalars[_NUM_LOGGED]
-    if place < len(state.log):
-        state.log[place, 0] = now
-        state.log[place, 1] = command
-        state.log[place, 2] = bank
-        state.log[place, 3] = request
-    state.scalars[_NUM_LOGGED] = place + 1
+@njit(_nrt=False)
+def _log(s, log, command, bank, request, now):
+    """Record the command if there is room."""
+    place = s[_NUM_LOGGED]
+    if place < len(log):
+        log[place, 0] = now
+        log[place, 1] = command
+        log[place, 2] = bank
+        log[place, 3] = request
+        s[_NUM_LOGGED] = place + 1
 
 
-@njit(cache=True)
-def _issue(timing, policy, requests, state, best, now):
+@njit(_nrt=False)
+def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
     """Issue the selected command at `now`; a column command may at once admit a request that was waiting for space."""
-    s = state.scalars
     s[_LAST_COMMAND] = now
     if best == RANK:
         command = s[_REFRESH_COMMAND]
-        state.counts[command] += 1
-        _log(state, now, command, NONE, NONE)
-        _issue_for_rank(timing, policy, requests, state, now)
+        s[COUNTS + command] += 1
+        _issue_for_rank(timing, policy, requests, s, banks, flights, now)
         return
-    command, request = state.proposal[best], state.proposer[best]
-    state.counts[command] += 1
-    _log(state, now, command, best, request)
+    command = banks[best, _PROPOSAL]
+    s[COUNTS + command] += 1
     if command == _ACT:
-        _issue_activate(timing, requests, state, best, now)
-        propose(policy, requests, state, best)
+        _issue_activate(timing, requests, s, banks, flights, ready, best, now)
+        propose(policy, requests, s, banks, flights, best)
     elif command == _PRE:
-        _end_activity(state, best, now)
-        state.next_act[best] = max(state.next_act[best], now + timing.pre_to_act)
+        _end_activity(s, banks, best, now)
+        banks[best, _NEXT_ACT] = max(banks[best, _NEXT_ACT], now + timing.pre_to_act)
         s[_NEXT_REFAB] = max(s[_NEXT_REFAB], now + timing.pre_to_act)
-        propose(policy, requests, state, best)
+        propose(policy, requests, s, banks, flights, best)
     else:
-        _issue_column(timing, policy, requests, state, best, command, now)
-        if s[_NEXT_REQUEST] < len(requests.sendable):
+        _issue_column(timing, policy, requests, s, banks, flights, ready, best, command, now)
+        if s[_NEXT_REQUEST] < len(requests):
             if s[_ARRIVAL] == NEVER:
-                schedule_arrival(policy, requests, state)
-            if s[_ARRIVAL] <= now and has_space(policy, state):
-                _accept(policy, requests, state, now, now + policy.request_delay)
+                schedule_arrival(policy, requests, s, flights)
+            if s[_ARRIVAL] <= now and has_space(policy, s, banks):
+                _accept(policy, requests, s, banks, flights, now, now + policy.request_delay)
 
 
-@njit(cache=True, nogil=True)
-def advance(timing, policy, requests, state, until, num_responses):
-    """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
-
-    May be called again with a later `until`, and with another policy, to go on from where it stopped; chopping a run into
-    pieces does not change it. Refresh goes on until the last response.
-
-    Args:
-        timing: Timing. policy: Policy. requests: Requests, T of them. state: State, changed in place.
-        until: first cycle not to be simulated.
-        num_responses: 1..T; more than T for no early stop.
-
-    Returns:
-        True while there is something left to do at or after `until`, False once every request was answered by then.
-    """
-    s = state.scalars
-    total = len(requests.sendable)
+@njit(_nrt=False)
+def _advance(timing, policy, requests, state, until, num_responses):
+    """The loop of `advance`."""
+    s, banks, flights, ready, log = state
+    total = len(requests)
     refreshes = policy.refresh_policy != _NO_REFRESH
     if s[_ARRIVAL] < 0:
-        schedule_arrival(policy, requests, state)
+        schedule_arrival(policy, requests, s, flights)
     earliest = s[_NOW]
-    cycle, best = _select(timing, state, earliest, s[_BLOCKED] == 0)
+    with_banks = s[_BLOCKED] == 0
+    decided_at = NONE
+    is_stale = True
+    cycle, best = NEVER, NONE
     while True:
+        if is_stale:
+            cycle, best = _select(s, banks, ready, earliest, with_banks)
+            is_stale = False
         pending = s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
         horizon = until if pending else min(until, s[_LAST_RESPONSE])
-        now = cycle
-        if s[_ARRIVAL] < now and has_space(policy, state):
-            now = s[_ARRIVAL]
+        admits = s[_ARRIVAL] != NEVER and has_space(policy, s, banks)
+        now = min(cycle, s[_ARRIVAL]) if admits else cycle
         if refreshes and s[_REFRESH_COMMAND] == NONE:
             now = min(now, s[_REFRESH_DUE])
         now = max(now, earliest)
         if now >= horizon:
             s[_NOW] = max(earliest, horizon)
             return pending or horizon < s[_LAST_RESPONSE]
-        if s[_ARRIVAL] <= now and has_space(policy, state):
-            bank = requests.bank[s[_NEXT_REQUEST]]
-            _accept(policy, requests, state, now, now)
-            cycle, best = _select(timing, state, now, s[_BLOCKED] == 0)
-        if refreshes and now >= s[_REFRESH_DUE]:
-            was_blocked = s[_BLOCKED]
-            decide_refresh(timing, policy, state, now)
-            with_banks = s[_BLOCKED] == 0 or (policy.blocks_late == 1 and was_blocked == 0)
-            cycle, best = _select(timing, state, now, with_banks)
-        if cycle == now:
-            _issue(timing, policy, requests, state, best, now)
-            earliest = now + 1
-        else:
+        if admits and s[_ARRIVAL] <= now:
+            bank = requests[s[_NEXT_REQUEST], _BANK]
+            _accept(policy, requests, s, banks, flights, now, now)
             earliest = now
+            if best == bank or not with_banks:
+                is_stale = True
+            else:
+                cycle, best = _prefer(banks, ready, earliest, cycle, best, bank)
+            continue
+        if refreshes and now >= s[_REFRESH_DUE] and decided_at != now:
+            was_blocked = s[_BLOCKED]
+            decide_refresh(timing, policy, s, now)
+            with_banks = s[_BLOCKED] == 0 or (policy.blocks_late == 1 and was_blocked == 0)
+            decided_at = now
+            earliest = now
+            is_stale = True
+            continue
+        earliest = now
+        if cycle == now:
+            if len(log) > 0:
+                if best == RANK:
+                    _log(s, log, s[_REFRESH_COMMAND], NONE, NONE, now)
+                else:
+                    _log(s, log, banks[best, _PROPOSAL], best, banks[best, _PROPOSER], now)
+            _issue(timing, policy, requests, s, banks, flights, ready, best, now)
+            earliest = now + 1
+            is_stale = True
         if refreshes and now >= s[_REFRESH_DUE]:
-            decide_refresh(timing, policy, state, now)
-            cycle, best = _select(timing, state, earliest, s[_BLOCKED] == 0)
-        elif earliest > now:
-            cycle, best = _select(timing, state, earliest, s[_BLOCKED] == 0)
+            decide_refresh(timing, policy, s, now)
+            is_stale = True
+        with_banks = s[_BLOCKED] == 0
         if s[_NUM_RESPONDED] >= num_responses:
             s[_NOW] = earliest
             return s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
+
+
+def _sources_stamp() -> int:
+    """A number that changes with any source file of this package."""
+    digest = sha256()
+    for file in sorted(resources.files(__package__).iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".py"):
+            digest.update(file.read_bytes())
+    return int.from_bytes(digest.digest()[:6], "big")
+
+
+def _cached(stamp):
+    """The entry point, compiled once per state of the sources.
+
+    Numba's cache notices a change in the file of the cached function only, not in the files of the functions and constants
+    that it was compiled with. It does compare closure variables, so `stamp` makes it notice.
+    """
+
+    @njit(cache=True, nogil=True, _nrt=False)
+    def advance(timing, policy, requests, state, until, num_responses):
+        """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
+
+        May be called again with a later `until`, and with another policy, to go on from where it stopped; chopping a run into
+        pieces does not change it. Refresh goes on until the last response.
+
+        Args:
+            timing: Timing. policy: Policy. requests: int64[T, 5]. state: State, changed in place.
+            until: first cycle not to be simulated.
+            num_responses: 1..T; more than T for no early stop.
+
+        Returns:
+            True while there is something left to do at or after `until`, False once every request was answered by then.
+        """
+        return stamp >= 0 and _advance(timing, policy, requests, state, until, num_responses)
+
+    return advance
+
+
+advance = _cached(_sources_stamp())

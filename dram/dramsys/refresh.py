@@ -15,10 +15,9 @@ _COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
 _QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
 
 
-@njit(cache=True)
-def decide_refresh(timing, policy, state, now):
+@njit(_nrt=False)
+def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
-    s = state.scalars
     s[_COMMAND] = NONE
     if now < s[_DUE]:
         return
@@ -42,10 +41,10 @@ def decide_refresh(timing, policy, state, now):
     s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
 
 
-@njit(cache=True)
-def note_refresh(timing, policy, state):
+@njit(_nrt=False)
+def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
-    s = state.scalars
+    s[_COMMAND] = NONE
     s[_BLOCKED] = 0
     if s[_PULLING] == 1:
         s[_BALANCE] -= 1

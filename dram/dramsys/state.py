@@ -14,6 +14,8 @@ Int = NDArray[np.int64]
 
 NEVER: Final = 2**62
 """A clock cycle that does not come."""
+LONG_AGO: Final = -(2**40)
+"""A clock cycle so early that it constrains nothing."""
 NONE: Final = -1
 """No request, no row, no command."""
 
@@ -57,7 +59,6 @@ class Timing(NamedTuple):
     refresh_to_act: int
     refresh_interval: int
     num_bank_groups: int
-    banks_per_group: int
 
 
 def resolve_timing(part: Part, semantics: Semantics) -> Timing:
@@ -84,7 +85,6 @@ def resolve_timing(part: Part, semantics: Semantics) -> Timing:
         refresh_to_act=t.nRFC,
         refresh_interval=t.nREFI,
         num_bank_groups=part.num_bank_groups,
-        banks_per_group=part.banks_per_group,
     )
 
 
@@ -131,19 +131,17 @@ def resolve_policy(design: ControllerDesign, semantics: Semantics) -> Policy:
     )
 
 
-class Requests(NamedTuple):
-    """The trace, decoded."""
+class TraceField(IntEnum):
+    """Columns of the decoded trace, int64[T, 5]."""
 
-    sendable: Int
-    """int64[T], first cycle at which the initiator may send the request; not decreasing."""
-    burst: Int
-    """int64[T], address divided by the burst size; equal bursts of different kind must keep their order."""
-    bank: Int
-    """int64[T], 0 <= bank < B; banks of a group are neighbours."""
-    row: Int
-    """int64[T]."""
-    is_write: NDArray[np.bool_]
-    """bool[T]."""
+    SENDABLE = 0
+    """First cycle at which the initiator may send the request; not decreasing."""
+    BURST = 1
+    """Address divided by the burst size; row hits to equal bursts keep their order when grouped by kind."""
+    BANK = 2
+    """0 <= bank < B; banks of a group are neighbours."""
+    ROW = 3
+    IS_WRITE = 4
 
 
 class Scalar(IntEnum):
@@ -200,122 +198,114 @@ class Scalar(IntEnum):
     NUM_HITS = 27
     """Column commands that needed no activation of their own."""
     OLDEST_ACTIVATE = 28
-    """Place in State.last_activates to overwrite next."""
+    """Place in the ring of activations to overwrite next."""
     REFRESHED_UNTIL = 29
     """End of the last refresh."""
     LAST_COMMAND = 30
     """Cycle of the last command."""
 
 
+COUNTS: Final = len(Scalar)
+"""First place in State.scalars of the counters of issued commands, by Command."""
+ACTIVATES: Final = COUNTS + NUM_COMMANDS
+"""First place in State.scalars of the cycles of the last four activations, a ring."""
+
+
+class BankField(IntEnum):
+    """Columns of State.banks."""
+
+    HEAD = 0
+    """Oldest request of the bank's queue, NONE if empty."""
+    TAIL = 1
+    LENGTH = 2
+    OPEN_ROW = 3
+    """NONE if precharged."""
+    NUM_ROW_HITS = 4
+    """Queued requests that hit the open row."""
+    FIRST_ROW_HIT = 5
+    """The oldest of them."""
+    ROW_USED = 6
+    """1 once a column command has used the open row."""
+    PROPOSAL = 7
+    """Command that the bank proposes, NONE if it has no request."""
+    PROPOSER = 8
+    """Request that it proposes it for."""
+    BANK_READY = 9
+    """Cycle from which the bank itself allows its proposal."""
+    NEXT_ACT = 10
+    """Earliest cycle of the bank's next ACT; likewise the three below."""
+    NEXT_PRE = 11
+    NEXT_COLUMN = 12
+    NEXT_RDA = 13
+    """Extra limit for a read with auto-precharge after a write."""
+    OPENED_AT = 14
+    """Cycle of the bank's last activation."""
+    CLOSED_AT = 15
+    """Cycle at which its row was or will be precharged."""
+    OPEN_CYCLES = 16
+    """Cycles that rows were open until CLOSED_AT, refreshes not counted."""
+    GROUP = 17
+    """Bank group."""
+    CLASS = 18
+    """Row of State.class_ready that limits the proposal."""
+
+
+class FlightField(IntEnum):
+    """Columns of State.flights: what is known of each request."""
+
+    LINK_NEXT = 0
+    """Younger neighbour in the bank's queue."""
+    LINK_PREVIOUS = 1
+    """Older neighbour."""
+    DATA_END = 2
+    """Cycle at which the data has been transferred, NEVER before the column command."""
+    FROM_CONTROLLER = 3
+    """Cycle of the response at the controller, NEVER while unknown."""
+    RESPONSE = 4
+    """Cycle of the response at the initiator, NEVER while unknown."""
+    RESPONSE_ORDER = 5
+    """Not of request t but of the t-th response: its cycle at the initiator."""
+    INITIATOR_FREE = 6
+    """Cycle from which the initiator was free to send the request."""
+
+
 class State(NamedTuple):
-    """Everything that changes. Queues are linked lists per bank, linked through request numbers."""
+    """Everything that changes. Few wide arrays, because every array handed to a compiled function costs time."""
 
     scalars: Int
-    """int64[len(Scalar)]."""
-    counts: Int
-    """int64[8], commands issued, by Command."""
-    link_next: Int
-    """int64[T], younger neighbour in the bank's queue."""
-    link_previous: Int
-    """int64[T], older neighbour."""
-    head: Int
-    """int64[B], oldest request of the bank's queue."""
-    tail: Int
-    """int64[B]."""
-    length: Int
-    """int64[B]."""
-    open_row: Int
-    """int64[B], NONE if precharged."""
-    num_row_hits: Int
-    """int64[B], queued requests that hit the open row."""
-    first_row_hit: Int
-    """int64[B], the oldest of them."""
-    row_used: Int
-    """int64[B], 1 once a column command has used the open row."""
-    proposal: Int
-    """int64[B], command that the bank proposes."""
-    proposer: Int
-    """int64[B], request that it proposes it for."""
-    bank_ready: Int
-    """int64[B], cycle from which the bank itself allows its proposal."""
-    next_act: Int
-    """int64[B]."""
-    next_pre: Int
-    """int64[B]."""
-    next_column: Int
-    """int64[B]."""
-    next_rda: Int
-    """int64[B], extra limit for a read with auto-precharge after a write."""
+    """int64[len(Scalar) + 8 + 4], by Scalar, then counters from COUNTS, then activations from ACTIVATES."""
+    banks: Int
+    """int64[B, 19], by BankField. Queues are doubly linked lists through request numbers."""
+    flights: Int
+    """int64[T, 7], by FlightField."""
     class_ready: Int
     """int64[4, G], cycle from which group and rank allow an ACT, RD, WR, PRE."""
-    last_activates: Int
-    """int64[4], cycles of the last four activations."""
-    opened_at: Int
-    """int64[B], cycle of the bank's last activation."""
-    closed_at: Int
-    """int64[B], cycle at which the bank was or will be precharged."""
-    open_cycles: Int
-    """int64[B], cycles that rows were open until `closed_at`, refreshes not counted."""
-    data_end: Int
-    """int64[T], cycle at which the data has been transferred, NEVER before the column command."""
-    from_controller: Int
-    """int64[T], cycle of the response at the controller, NEVER while unknown."""
-    response: Int
-    """int64[T], cycle of the response at the initiator, NEVER while unknown."""
-    response_order: Int
-    """int64[T], the known response cycles in order."""
-    freed: Int
-    """int64[T], cycle from which the initiator was free to send the request."""
     log: Int
     """int64[L, 4], cycle, command, bank, request of issued commands; L = 0 records nothing."""
 
 
 def initial_state(num_requests: int, part: Part, num_log_rows: int) -> State:
     """The state before cycle 0: empty queues, all banks precharged."""
-    banks = part.num_banks
-
-    def per_bank(value: int) -> Int:
-        return np.full(banks, value, np.int64)
-
-    def per_request(value: int) -> Int:
-        return np.full(num_requests, value, np.int64)
-
-    scalars = np.zeros(len(Scalar), np.int64)
+    scalars = np.zeros(ACTIVATES + 4, np.int64)
     scalars[Scalar.ARRIVAL] = NONE  # computed at the first call
     scalars[Scalar.END_REQUEST] = -1
-    scalars[Scalar.LAST_FROM_CONTROLLER] = -(1 << 40)
-    scalars[Scalar.LAST_RESPONSE] = -(1 << 40)
+    scalars[Scalar.LAST_FROM_CONTROLLER] = LONG_AGO
+    scalars[Scalar.LAST_RESPONSE] = LONG_AGO
     scalars[Scalar.REFRESH_DUE] = part.timing.nREFI
     scalars[Scalar.REFRESH_COMMAND] = NONE
     scalars[Scalar.ACTIVE_SINCE] = NONE
+    scalars[ACTIVATES:] = LONG_AGO
+    banks = np.zeros((part.num_banks, len(BankField)), np.int64)
+    for column in (BankField.HEAD, BankField.TAIL, BankField.OPEN_ROW, BankField.FIRST_ROW_HIT):
+        banks[:, column] = NONE
+    banks[:, BankField.PROPOSAL] = NONE
+    banks[:, BankField.PROPOSER] = NONE
+    banks[:, BankField.GROUP] = np.arange(part.num_banks) // part.banks_per_group
+    flights = np.full((num_requests, len(FlightField)), NEVER, np.int64)
     return State(
         scalars=scalars,
-        counts=np.zeros(NUM_COMMANDS, np.int64),
-        link_next=per_request(NONE),
-        link_previous=per_request(NONE),
-        head=per_bank(NONE),
-        tail=per_bank(NONE),
-        length=per_bank(0),
-        open_row=per_bank(NONE),
-        num_row_hits=per_bank(0),
-        first_row_hit=per_bank(NONE),
-        row_used=per_bank(0),
-        proposal=per_bank(NONE),
-        proposer=per_bank(NONE),
-        bank_ready=per_bank(0),
-        next_act=per_bank(0),
-        next_pre=per_bank(0),
-        next_column=per_bank(0),
-        next_rda=per_bank(0),
+        banks=banks,
+        flights=flights,
         class_ready=np.zeros((4, part.num_bank_groups), np.int64),
-        last_activates=np.full(4, -(1 << 40), np.int64),
-        opened_at=per_bank(0),
-        closed_at=per_bank(0),
-        open_cycles=per_bank(0),
-        data_end=per_request(NEVER),
-        from_controller=per_request(NEVER),
-        response=per_request(NEVER),
-        response_order=per_request(NEVER),
-        freed=per_request(0),
         log=np.zeros((num_log_rows, 4), np.int64),
     )

@@ -4,18 +4,21 @@ One pass finds the champion of the column commands and the champion of the row c
 requests. A champion is the request whose command is ready first; of several ready at the same tick, the oldest.
 """
 
-from numba import njit
-
-from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, RFMAB, RFMPB, WR
-from tiergarten.dram.kernels.device import bank_ready, bus_free, is_wide, scope_ready
+from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, REFSB, RFMAB, RFMPB, WR
+from tiergarten.dram.kernels.compiled import inlined, kernel
+from tiergarten.dram.kernels.device import bank_ready, is_wide, open_same_bank, same_bank_ready, scope_ready
 from tiergarten.dram.kernels.layout import (
+    ACTIVATE,
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
+    ACTIVE_LIST,
     ARRIVE,
     BANK,
-    BUSY_READS,
+    BANK_LISTS,
+    CHOSEN_QUEUE,
     CLOSED,
+    COLUMN,
     ENTER_WRITE_ABOVE,
     FINAL,
     FLAGS,
@@ -23,20 +26,30 @@ from tiergarten.dram.kernels.layout import (
     HIT,
     ID,
     IS_WRITE,
+    KIND_AT,
+    KIND_DIRTY,
+    KIND_SLOT,
     LEAVE_WRITE_BELOW,
+    LIST_LENGTH,
     MISS,
+    MISS_KIND,
     NEVER,
-    NO_SLOT,
+    NONE,
     NUM_ACTIVE,
+    NUM_BANKS,
+    NUM_KINDS,
     NUM_READS,
+    NUM_TOUCHED,
     NUM_WRITES,
     OPEN_BANKS,
     PAIR_BANK,
     PAIR_EDGE,
     PAIR_SCOPE,
+    PRIORITY_FIELDS,
     PRIORITY_HEAD,
+    PRIORITY_RING,
     QUEUE,
-    QUEUE_STRIDE,
+    QUEUE_FIELDS,
     RCK_MODE,
     RCK_RUNNING,
     RCK_WITH_START,
@@ -46,113 +59,146 @@ from tiergarten.dram.kernels.layout import (
     SPLIT_SLOT,
     TARGET,
     TARGET_ROW,
+    TOUCHED,
     WRITE_MODE,
 )
+from tiergarten.dram.kernels.queues import forget_champions
 
 
-@njit(cache=True)
-def update_write_mode(tables, state):
-    """The evaluation of write mode; called at most once for each tick that gets as far as the queues."""
-    scalar, parameter = state.scalar, tables.parameter
-    if scalar[WRITE_MODE] == 0:
-        if scalar[NUM_WRITES] > parameter[ENTER_WRITE_ABOVE] or scalar[NUM_READS] == 0:
-            scalar[WRITE_MODE] = 1
-            return True
-    elif scalar[NUM_WRITES] < parameter[LEAVE_WRITE_BELOW] and scalar[NUM_READS] > 0:
-        scalar[WRITE_MODE] = 0
-        return True
-    return False
+@inlined
+def update_write_mode(m):
+    """The evaluation of write mode, due in each tick that gets as far as the queues. Repeating it changes nothing."""
+    if m[WRITE_MODE] == 0:
+        if m[NUM_WRITES] > m[ENTER_WRITE_ABOVE] or m[NUM_READS] == 0:
+            m[WRITE_MODE] = 1
+    elif m[NUM_WRITES] < m[LEAVE_WRITE_BELOW] and m[NUM_READS] > 0:
+        m[WRITE_MODE] = 0
 
 
-@njit(cache=True)
-def on_edge(tables, tick):
-    """First tick from `tick` on at which column commands and activates may start."""
-    return tick | tables.parameter[HALF_CLOCK]
-
-
-@njit(cache=True)
-def precharge_edge(state, number, tick):
+@inlined
+def precharge_edge(m, bank, tick):
     """First tick from `tick` on that the pairing rule leaves to a precharge of one bank."""
-    scalar = state.scalar
-    if tick == scalar[PAIR_EDGE] and scalar[PAIR_SCOPE] == state.bank[number, SCOPE]:
-        paired = scalar[PAIR_BANK]
-        if paired < 0 or paired == number:
-            return tick + 1
+    if tick == m[PAIR_EDGE] and m[PAIR_SCOPE] == m[bank + SCOPE] and (m[PAIR_BANK] == NONE or m[PAIR_BANK] == bank):
+        return tick + 1
     return tick
 
 
-@njit(cache=True)
-def reads_blocked(tables, state):
+@inlined
+def reads_blocked(m):
     """True while the read clock is stopped in the mode in which only RCKSTRT starts it."""
-    return tables.parameter[RCK_MODE] == RCK_WITH_START and state.scalar[RCK_RUNNING] == 0
+    return m[RCK_MODE] == RCK_WITH_START and m[RCK_RUNNING] == 0
 
 
-@njit(cache=True)
-def best_of_queue(tables, state, queue, column_from, row_from):
-    """Champions of one queue: (tick, slot) of column commands and (tick, slot, command) of row commands.
+@inlined
+def column_tick(m, bank, access, first):
+    """First tick from `first` on at which an access to the bank's open row may issue."""
+    return max(first, m[bank + access], m[m[bank + SCOPE] + access]) | m[HALF_CLOCK]
 
-    `column_from`, `row_from`: first ticks at which the two kinds may issue, the buses included.
+
+@inlined
+def activate_tick(m, bank, first):
+    """First tick from `first` on at which the closed bank may be activated."""
+    return max(first, m[bank + ACT], m[m[bank + SCOPE] + ACT]) | m[HALF_CLOCK]
+
+
+@inlined
+def precharge_tick(m, bank, queue, first):
+    """First tick from `first` on at which the bank may be closed for the oldest request to another row of a queue.
+
+    NEVER while the active buffer needs the open row, or where row hits go first and an older one waits.
     """
-    scalar, bank, scope, slot = state.scalar, state.bank, state.scope, state.slot
-    at = QUEUE + queue * QUEUE_STRIDE
-    access = WR if queue == 1 else RD
-    half = tables.parameter[HALF_CLOCK]
-    row_hit_first = tables.parameter[ROW_HIT_FIRST]
-    any_active = scalar[NUM_ACTIVE] > 0
-    split = scalar[SPLIT_SLOT]
-    column_at = NEVER
-    column_slot = NO_SLOT
-    column_id = NEVER
-    row_at = NEVER
-    row_slot = NO_SLOT
-    row_id = NEVER
-    row_command = 0
-    if queue == 0 and reads_blocked(tables, state):
-        column_from = NEVER
-    for k in range(scalar[BUSY_READS + queue]):
-        number = state.busy[queue, k]
-        own = bank[number, SCOPE]
-        x = bank[number, at + HIT]
-        if x != NO_SLOT:
-            tick = max(column_from, bank[number, access], scope[own, access]) | half
-            if tick <= column_at:
-                ident = slot[x, ID]
-                if tick < column_at or ident < column_id:
-                    column_at = tick
-                    column_slot = x
-                    column_id = ident
-        y = bank[number, at + MISS]
-        if y != NO_SLOT:
-            row = bank[number, ROW]
-            if row == CLOSED:
-                if split != NO_SLOT:
-                    continue
-                tick = max(row_from, bank[number, ACT], scope[own, ACT]) | half
-                command = ACT
-            else:
-                if row == ACTIVATING or (any_active and bank[number, ACTIVE] > 0):
-                    continue
-                if row_hit_first and x != NO_SLOT and slot[x, ARRIVE] <= slot[y, ARRIVE]:
-                    continue
-                tick = max(row_from, bank[number, PRE], scope[own, PRE])
-                if half:
-                    tick = precharge_edge(state, number, tick)
-                command = PRE
-            if tick <= row_at:
-                ident = slot[y, ID]
-                if tick < row_at or ident < row_id:
-                    row_at = tick
-                    row_slot = y
-                    row_id = ident
-                    row_command = command
-    return column_at, column_slot, row_at, row_slot, row_command
+    if m[bank + ACTIVE] > 0 and m[NUM_ACTIVE] > 0:
+        return NEVER
+    if m[ROW_HIT_FIRST]:
+        part = bank + QUEUE + queue * QUEUE_FIELDS
+        hit = m[part + HIT]
+        if hit != NONE and m[hit + ARRIVE] <= m[m[part + MISS] + ARRIVE]:
+            return NEVER
+    tick = max(first, m[bank + PRE], m[m[bank + SCOPE] + PRE])
+    return precharge_edge(m, bank, tick) if m[HALF_CLOCK] else tick
 
 
-@njit(cache=True)
-def next_command(state, x, access):
-    """The command that advances the request in slot `x`, whose own command is `access`."""
-    row = state.bank[state.slot[x, BANK], ROW]
-    if row == state.slot[x, TARGET_ROW]:
+@inlined
+def kind_tick(m, kind, queue, bank, first):
+    """First tick from `first` on at which the bank's command of a kind may issue."""
+    if kind == COLUMN:
+        return column_tick(m, bank, WR if queue == 1 else RD, first)
+    if kind == ACTIVATE:
+        return activate_tick(m, bank, first)
+    return precharge_tick(m, bank, queue, first)
+
+
+@inlined
+def find_champion(m, kind, queue, first):
+    """Find the champion of a kind among the banks in its list."""
+    best_at = NEVER
+    best_slot = NONE
+    best_id = NEVER
+    number = queue * NUM_KINDS + kind
+    entries = m[BANK_LISTS] + number * m[NUM_BANKS]
+    field = QUEUE + queue * QUEUE_FIELDS + (HIT if kind == COLUMN else MISS)
+    for place in range(entries, entries + m[LIST_LENGTH + number]):
+        bank = m[place]
+        tick = kind_tick(m, kind, queue, bank, first)
+        if tick <= best_at:
+            slot = m[bank + field]
+            if tick < best_at or m[slot + ID] < best_id:
+                best_at = tick
+                best_slot = slot
+                best_id = m[slot + ID]
+    m[KIND_AT + kind] = best_at
+    m[KIND_SLOT + kind] = best_slot
+    m[KIND_DIRTY + kind] = 0
+
+
+@inlined
+def compare_champion(m, kind, queue, bank, first):
+    """Compare the champion of a kind with what a touched bank offers."""
+    slot = m[KIND_SLOT + kind]
+    if slot != NONE and m[slot + BANK] == bank:
+        m[KIND_DIRTY + kind] = 1
+        return
+    part = bank + QUEUE + queue * QUEUE_FIELDS
+    if kind == COLUMN:
+        offered = m[part + HIT]
+    elif m[part + MISS_KIND] == kind:
+        offered = m[part + MISS]
+    else:
+        offered = NONE
+    if offered != NONE:
+        tick = kind_tick(m, kind, queue, bank, first)
+        if tick < m[KIND_AT + kind] or (tick == m[KIND_AT + kind] and m[offered + ID] < m[slot + ID]):
+            m[KIND_AT + kind] = tick
+            m[KIND_SLOT + kind] = offered
+
+
+@inlined
+def update_champions(m, queue, column_from, row_from):
+    """Bring the champions of all kinds up to date for `queue`.
+
+    `column_from`, `row_from`: first ticks at which column and row commands may issue, the buses included. A champion
+    that could have issued before is found anew: an older request may have become ready by now.
+    """
+    if queue != m[CHOSEN_QUEUE]:
+        m[CHOSEN_QUEUE] = queue
+        forget_champions(m)
+    for kind in range(NUM_KINDS):
+        first = column_from if kind == COLUMN else row_from
+        if m[KIND_AT + kind] < first:
+            m[KIND_DIRTY + kind] = 1
+        for place in range(TOUCHED, TOUCHED + m[NUM_TOUCHED]):
+            if m[KIND_DIRTY + kind] == 0:
+                compare_champion(m, kind, queue, m[place], first)
+        if m[KIND_DIRTY + kind]:
+            find_champion(m, kind, queue, first)
+    m[NUM_TOUCHED] = 0
+
+
+@inlined
+def next_command(m, slot, access):
+    """The command that advances the request in `slot`, whose own command is `access`."""
+    row = m[m[slot + BANK] + ROW]
+    if row == m[slot + TARGET_ROW]:
         return access
     if row == CLOSED:
         return ACT
@@ -161,110 +207,112 @@ def next_command(state, x, access):
     return PRE
 
 
-@njit(cache=True)
-def best_of_active(tables, state, column_from, columns_only):
-    """Champion of the active buffer: (tick, place, command).
+@inlined
+def best_of_active(m, first, columns_only):
+    """Champion of the active buffer: (tick, place, command), `first` being the first tick with a free bus.
 
     Only a defect of the reference lets a request in the active buffer need anything but its access.
     """
-    scalar, slot = state.scalar, state.slot
     best_at = NEVER
-    best_place = -1
+    best_place = NONE
     best_arrive = NEVER
     best_command = 0
-    blocked = reads_blocked(tables, state)
-    for place in range(scalar[NUM_ACTIVE]):
-        x = state.active[place]
-        number = slot[x, BANK]
-        access = WR if slot[x, FLAGS] & IS_WRITE else RD
-        command = next_command(state, x, access)
-        if command == access:
-            if blocked and access == RD:
+    half = m[HALF_CLOCK]
+    actives = m[ACTIVE_LIST]
+    for place in range(m[NUM_ACTIVE]):
+        slot = m[actives + place]
+        bank = m[slot + BANK]
+        access = WR if m[slot + FLAGS] & IS_WRITE else RD
+        command = access
+        if m[bank + ROW] == m[slot + TARGET_ROW]:
+            if access == RD and reads_blocked(m):
                 continue
-        elif (
-            columns_only or not is_split_allowed(state, command, number) or hides_behind_hit(tables, state, x, command)
-        ):
-            continue
-        tick = on_edge(tables, max(column_from, bank_ready(tables, state, command, number)))
-        if tick < best_at or (tick == best_at and slot[x, ARRIVE] < best_arrive):
+        else:
+            command = next_command(m, slot, access)
+            if columns_only or not is_split_allowed(m, command, bank) or hides_behind_hit(m, slot, command):
+                continue
+        tick = max(first, bank_ready(m, command, bank)) | half
+        if tick < best_at or (tick == best_at and m[slot + ARRIVE] < best_arrive):
             best_at = tick
             best_place = place
-            best_arrive = slot[x, ARRIVE]
+            best_arrive = m[slot + ARRIVE]
             best_command = command
     return best_at, best_place, best_command
 
 
-@njit(cache=True)
-def hides_behind_hit(tables, state, x, command):
+@kernel
+def hides_behind_hit(m, slot, command):
     """True if row hits go first and an active request that is no younger hits the open row of the bank."""
-    if command != PRE or tables.parameter[ROW_HIT_FIRST] == 0:
+    if command != PRE or m[ROW_HIT_FIRST] == 0:
         return False
-    slot = state.slot
-    number = slot[x, BANK]
-    for place in range(state.scalar[NUM_ACTIVE]):
-        y = state.active[place]
-        if (
-            slot[y, BANK] == number
-            and slot[y, TARGET_ROW] == state.bank[number, ROW]
-            and slot[y, ARRIVE] <= slot[x, ARRIVE]
-        ):
+    bank = m[slot + BANK]
+    for place in range(m[ACTIVE_LIST], m[ACTIVE_LIST] + m[NUM_ACTIVE]):
+        other = m[place]
+        if m[other + BANK] == bank and m[other + TARGET_ROW] == m[bank + ROW] and m[other + ARRIVE] <= m[slot + ARRIVE]:
             return True
     return False
 
 
-@njit(cache=True)
-def is_split_allowed(state, command, number):
-    """False if an activate under way forbids a row command to bank `number`."""
-    split = state.scalar[SPLIT_SLOT]
-    if split == NO_SLOT:
+@inlined
+def is_split_allowed(m, command, bank):
+    """False if an activate under way forbids a row command to `bank`."""
+    split = m[SPLIT_SLOT]
+    if split == NONE:
         return command != ACT2
-    if command in (ACT, ACT2):
-        return False
-    return state.slot[split, BANK] != number
+    return command != ACT and command != ACT2 and m[split + BANK] != bank
 
 
-@njit(cache=True)
-def head_of_priority(tables, state, row_from):
-    """Next step of the oldest refresh or policy precharge: (tick, command, target)."""
-    scalar, bank, scope = state.scalar, state.bank, state.scope
-    final = state.priority[scalar[PRIORITY_HEAD], FINAL]
-    target = state.priority[scalar[PRIORITY_HEAD], TARGET]
-    command = final
-    split = scalar[SPLIT_SLOT]
+@kernel
+def head_of_priority(m, row_from):
+    """Next step of the oldest refresh or policy precharge: (tick, command)."""
+    head = m[PRIORITY_RING] + m[PRIORITY_HEAD] * PRIORITY_FIELDS
+    final = m[head + FINAL]
+    target = m[head + TARGET]
     if is_wide(final):
-        if final in (REFAB, RFMAB) and scope[target, OPEN_BANKS] > 0:
-            command = PREA
-        if command == PREA and scalar[NUM_ACTIVE] > 0 and scope[target, ACTIVE_BANKS] > 0:
-            return NEVER, command, target
-        if split != NO_SLOT and bank[state.slot[split, BANK], SCOPE] == target:
-            return NEVER, command, target
-        tick = max(row_from, scope_ready(tables, state, command, target))
+        tick, command = all_bank_step(m, final, target)
+    elif final == REFSB:
+        tick, command = same_bank_step(m, target)
     else:
-        if final in (REFPB, RFMPB) and bank[target, ROW] != CLOSED:
-            command = PRE
-        if command == PRE and scalar[NUM_ACTIVE] > 0 and bank[target, ACTIVE] > 0:
-            return NEVER, command, target
-        if split != NO_SLOT and state.slot[split, BANK] == target:
-            return NEVER, command, target
-        tick = max(row_from, bank_ready(tables, state, command, target))
-    if tables.parameter[HALF_CLOCK] == 0:
-        return tick, command, target
-    if command not in (PRE, PREA):
-        return tick | 1, command, target
+        tick, command = one_bank_step(m, final, target)
+    tick = max(tick, row_from)
+    if m[HALF_CLOCK] == 0 or tick >= NEVER:
+        return tick, command
     if command == PRE:
-        return precharge_edge(state, target, tick), command, target
-    if tick == scalar[PAIR_EDGE] and scalar[PAIR_SCOPE] == target:
-        tick += 1
-    return tick, command, target
+        return precharge_edge(m, target, tick), command
+    if command == PREA:
+        return (tick + 1 if tick == m[PAIR_EDGE] and m[PAIR_SCOPE] == target else tick), command
+    return tick | 1, command
 
 
-@njit(cache=True)
-def first_row_tick(tables, state, now):
-    """`now`, or the tick at which the row bus is free if that is later."""
-    return max(now, bus_free(tables, state, PRE))
+@kernel
+def all_bank_step(m, final, scope):
+    """Tick and command of the next step of a command to all banks: PREab first where banks are open."""
+    command = PREA if final in (REFAB, RFMAB) and m[scope + OPEN_BANKS] > 0 else final
+    if command == PREA and m[NUM_ACTIVE] > 0 and m[scope + ACTIVE_BANKS] > 0:
+        return NEVER, command
+    split = m[SPLIT_SLOT]
+    if split != NONE and m[m[split + BANK] + SCOPE] == scope:
+        return NEVER, command
+    return scope_ready(m, command, scope), command
 
 
-@njit(cache=True)
-def first_column_tick(tables, state, now):
-    """`now`, or the tick at which the column bus is free if that is later."""
-    return max(now, bus_free(tables, state, RD))
+@kernel
+def one_bank_step(m, final, bank):
+    """Tick and command of the next step of a command to one bank: PREpb first where a refresh finds it open."""
+    command = PRE if final in (REFPB, RFMPB) and m[bank + ROW] != CLOSED else final
+    if command == PRE and m[NUM_ACTIVE] > 0 and m[bank + ACTIVE] > 0:
+        return NEVER, command
+    if m[SPLIT_SLOT] != NONE and m[m[SPLIT_SLOT] + BANK] == bank:
+        return NEVER, command
+    return bank_ready(m, command, bank), command
+
+
+@kernel
+def same_bank_step(m, first):
+    """Tick and command of the next step of REFsb: PREpb to each open bank of that number first."""
+    bank = open_same_bank(m, first)
+    if bank == NONE:
+        return same_bank_ready(m, REFSB, first), REFSB
+    if m[NUM_ACTIVE] > 0 and m[bank + ACTIVE] > 0:
+        return NEVER, PRE
+    return bank_ready(m, PRE, bank), PRE

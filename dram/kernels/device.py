@@ -1,6 +1,7 @@
-"""Device timing and bank state: when a command may issue, and what issuing it does. Constraints arrive as operations."""
+"""Device timing and bank state: when a command may issue, and what issuing it does. Constraints arrive as operations.
 
-from numba import njit
+The target of a command is the offset of a bank, or of a scope for commands to all banks (`is_wide`).
+"""
 
 from tiergarten.dram.commands import (
     ACT,
@@ -9,26 +10,49 @@ from tiergarten.dram.commands import (
     PREA,
     RCKSTOP,
     RCKSTRT,
+    RD,
     RDA,
     REFAB,
     REFPB,
+    REFSB,
     RFMAB,
+    WR,
     WRA,
 )
+from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.layout import (
+    ACT_RING,
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
+    BANK_FIELDS,
+    BANKS_PER_GROUP,
     BANKS_PER_SCOPE,
-    CLASS,
     CLOSED,
+    COMMAND_BUS,
+    COMMAND_DEEP,
+    COMMAND_REACH,
+    COMMAND_TICKS,
+    EFFECT,
+    FIRST_BANK,
+    FIRST_OPERATION,
+    HELD,
     KIND,
+    KIND_DIRTY,
+    NONE,
+    NUM_KINDS,
+    NUM_SCOPES,
+    NUMBER,
     OPEN_BANKS,
+    OPERATION_FIELDS,
+    OPERATIONS,
     PARENT,
+    REF_RING,
     ROW,
     SCOPE,
+    SCOPE_FIELDS,
+    SCOPES,
     SIZE,
-    SLOTS_KIND,
     SPLIT,
     TICKS,
     TO_ALL_SCOPES,
@@ -37,146 +61,192 @@ from tiergarten.dram.kernels.layout import (
     TO_OTHER_SCOPES,
     TO_SCOPE,
     TO_SIBLINGS,
+    WINDOW,
 )
-from tiergarten.dram.kernels.queues import sort_by_row
+from tiergarten.dram.kernels.queues import forget_champions, sort_by_row, touch
 
 
-@njit(cache=True)
+@inlined
 def is_wide(command):
     """True for commands that address every bank of a scope."""
     return command in (PREA, REFAB, RFMAB, RCKSTRT, RCKSTOP)
 
 
-@njit(cache=True)
-def bank_ready(tables, state, command, number):
+@inlined
+def without_precharge(command):
+    """RD for RDA and WR for WRA: the command whose earliest ticks it shares."""
+    if command == RDA:
+        return RD
+    if command == WRA:
+        return WR
+    return command
+
+
+@inlined
+def bank_ready(m, command, bank):
     """First tick at which the device takes `command` for one bank, the bus apart."""
-    c = tables.command_class[command]
-    return max(state.scope[state.bank[number, SCOPE], c], state.bank[number, c])
+    return max(m[bank + command], m[m[bank + SCOPE] + command])
 
 
-@njit(cache=True)
-def scope_ready(tables, state, command, scope):
+@kernel
+def scope_ready(m, command, scope):
     """First tick at which the device takes `command` for all banks of a scope, the bus apart."""
-    c = tables.command_class[command]
-    ready = state.scope[scope, c]
-    if tables.banks_matter[c]:
-        per_scope = tables.parameter[BANKS_PER_SCOPE]
-        for number in range(scope * per_scope, (scope + 1) * per_scope):
-            ready = max(ready, state.bank[number, c])
+    ready = m[scope + command]
+    if m[COMMAND_DEEP + command]:
+        first = m[scope + FIRST_BANK]
+        for bank in range(first, first + m[BANKS_PER_SCOPE] * BANK_FIELDS, BANK_FIELDS):
+            ready = max(ready, m[bank + command])
     return ready
 
 
-@njit(cache=True)
-def bus_free(tables, state, command):
-    """First tick at which the command's bus is free."""
-    return state.scalar[tables.command_bus[command]]
+@kernel
+def same_bank_ready(m, command, first):
+    """First tick at which the device takes `command` for one bank number in every bank group of a scope."""
+    scope = m[first + SCOPE]
+    ready = m[scope + command]
+    end = m[scope + FIRST_BANK] + m[BANKS_PER_SCOPE] * BANK_FIELDS
+    for bank in range(first, end, m[BANKS_PER_GROUP] * BANK_FIELDS):
+        ready = max(ready, m[bank + command])
+    return ready
 
 
-@njit(cache=True)
-def push_times(tables, state, command, number, clock):
-    """Raise earliest times after `command` issued at `clock` to bank `number` (the scope's first for wide commands)."""
-    bank, scope, operations = state.bank, state.scope, tables.operations
-    own = bank[number, SCOPE]
-    for k in range(tables.first_operation[command], tables.first_operation[command + 1]):
-        kind = operations[k, KIND]
-        c = operations[k, CLASS]
-        ready = clock + operations[k, TICKS]
-        if kind == TO_BANK:
-            if bank[number, c] < ready:
-                bank[number, c] = ready
-        elif kind == TO_SCOPE:
-            if scope[own, c] < ready:
-                scope[own, c] = ready
-        elif kind == TO_NODE:
-            size = operations[k, SIZE]
-            first = number & -size
-            for other in range(first, first + size):
-                if bank[other, c] < ready:
-                    bank[other, c] = ready
-        elif kind == TO_ALL_SCOPES:
-            for other in range(scope.shape[0]):
-                if scope[other, c] < ready:
-                    scope[other, c] = ready
-        elif kind == TO_OTHER_SCOPES:
-            for other in range(scope.shape[0]):
-                if other != own and scope[other, c] < ready:
-                    scope[other, c] = ready
-        elif kind == TO_SIBLINGS:
-            size = operations[k, SIZE]
-            parent = operations[k, PARENT]
-            first = number & -parent
-            own_first = number & -size
-            for other in range(first, first + parent):
-                if (other < own_first or other >= own_first + size) and bank[other, c] < ready:
-                    bank[other, c] = ready
+@kernel
+def open_same_bank(m, first):
+    """First open bank of those that a same-bank command addresses; NONE if all are closed."""
+    end = m[m[first + SCOPE] + FIRST_BANK] + m[BANKS_PER_SCOPE] * BANK_FIELDS
+    for bank in range(first, end, m[BANKS_PER_GROUP] * BANK_FIELDS):
+        if m[bank + ROW] != CLOSED:
+            return bank
+    return NONE
+
+
+@kernel
+def ready_tick(m, command, target):
+    """First tick at which the device and the bus take `command`."""
+    command = without_precharge(command)
+    if is_wide(command):
+        ready = scope_ready(m, command, target)
+    elif command == REFSB:
+        ready = same_bank_ready(m, command, target)
+    else:
+        ready = bank_ready(m, command, target)
+    return max(ready, m[m[COMMAND_BUS + command]])
+
+
+@inlined
+def raise_to(m, place, tick):
+    """Let the earliest tick kept at `place` be no less than `tick`."""
+    if m[place] < tick:
+        m[place] = tick
+
+
+@inlined
+def push_times(m, command, bank, clock):
+    """Raise earliest ticks after `command` issued at `clock` to `bank` (the first of the scope for wide commands)."""
+    scope = m[bank + SCOPE]
+    first_operation = m[OPERATIONS] + m[FIRST_OPERATION + command] * OPERATION_FIELDS
+    end = m[OPERATIONS] + m[FIRST_OPERATION + command + 1] * OPERATION_FIELDS
+    for operation in range(first_operation, end, OPERATION_FIELDS):
+        effect = m[operation + EFFECT]
+        held = m[operation + HELD]
+        tick = clock + m[operation + TICKS]
+        if effect == TO_BANK:
+            raise_to(m, bank + held, tick)
+        elif effect == TO_SCOPE:
+            raise_to(m, scope + held, tick)
+        elif effect == TO_NODE:
+            size = m[operation + SIZE]
+            first = bank - (m[bank + NUMBER] & (size - 1)) * BANK_FIELDS
+            for place in range(first + held, first + held + size * BANK_FIELDS, BANK_FIELDS):
+                raise_to(m, place, tick)
+        elif effect == TO_ALL_SCOPES or effect == TO_OTHER_SCOPES:
+            end_scopes = m[SCOPES] + m[NUM_SCOPES] * SCOPE_FIELDS
+            for other in range(m[SCOPES], end_scopes, SCOPE_FIELDS):
+                if effect == TO_ALL_SCOPES or other != scope:
+                    raise_to(m, other + held, tick)
+        elif effect == TO_SIBLINGS:
+            number = m[bank + NUMBER]
+            parent = m[operation + PARENT]
+            first = bank - (number & (parent - 1)) * BANK_FIELDS
+            own = bank - (number & (m[operation + SIZE] - 1)) * BANK_FIELDS
+            own_end = own + m[operation + SIZE] * BANK_FIELDS
+            for other in range(first, first + parent * BANK_FIELDS, BANK_FIELDS):
+                if other < own or other >= own_end:
+                    raise_to(m, other + held, tick)
         else:
-            oldest = window_start(state.history, own, command, operations[k, SIZE])
-            if oldest + operations[k, TICKS] > scope[own, c]:
-                scope[own, c] = oldest + operations[k, TICKS]
+            ring = scope + (ACT_RING if command == ACT else REF_RING)
+            oldest = m[ring + m[ring + WINDOW]]
+            raise_to(m, scope + held, oldest + m[operation + TICKS])
 
 
-@njit(cache=True)
-def window_start(history, scope, command, size):
-    """Tick of the size-th newest issue of `command` in a scope, the newest being the one just noted."""
-    return history[scope, command, history[scope, command, size]]
+@inlined
+def note_issue(m, ring, clock):
+    """Enter `clock` into a ring of newest issues."""
+    place = m[ring + WINDOW]
+    m[ring + place] = clock
+    m[ring + WINDOW] = (place + 1) % WINDOW
 
 
-@njit(cache=True)
-def note_issue(tables, state, command, scope, clock):
-    """Enter `clock` into the ring of the newest issues of a command with a windowed constraint."""
-    history = state.history
-    size = history.shape[2] - 1
-    place = history[scope, command, size]
-    history[scope, command, place] = clock
-    history[scope, command, size] = (place + 1) % size
-
-
-@njit(cache=True)
-def set_row(state, number, row):
+@kernel
+def set_row(m, bank, row):
     """Open, close or begin to open a bank."""
-    before = state.bank[number, ROW]
+    before = m[bank + ROW]
     if before == row:
         return
-    scope = state.bank[number, SCOPE]
     if before == CLOSED:
-        state.scope[scope, OPEN_BANKS] += 1
+        m[m[bank + SCOPE] + OPEN_BANKS] += 1
     elif row == CLOSED:
-        state.scope[scope, OPEN_BANKS] -= 1
-    sort_by_row(state, number, row)
+        m[m[bank + SCOPE] + OPEN_BANKS] -= 1
+    sort_by_row(m, bank, row)
 
 
-@njit(cache=True)
-def apply(tables, state, command, target, row, clock):
-    """Issue `command` at `clock`: bank state, command bus and earliest times. `target` is a bank, or a scope if wide."""
-    per_scope = tables.parameter[BANKS_PER_SCOPE]
-    number = target * per_scope if is_wide(command) else target
+@inlined
+def row_after(m, command, bank, row):
+    """Row of the bank after `command`, which may open it for `row`."""
     if command == ACT:
-        note_issue(tables, state, command, state.bank[number, SCOPE], clock)
-        if tables.parameter[SLOTS_KIND] == SPLIT:
-            set_row(state, number, ACTIVATING)
-        else:
-            set_row(state, number, row)
-    elif command in (PRE, RDA, WRA):
-        set_row(state, number, CLOSED)
-    elif command == ACT2:
-        set_row(state, number, row)
-    elif command == PREA:
-        for other in range(number, number + per_scope):
-            set_row(state, other, CLOSED)
+        return ACTIVATING if m[KIND] == SPLIT else row
+    if command == ACT2:
+        return row
+    if command == PRE or command == RDA or command == WRA:
+        return CLOSED
+    return m[bank + ROW]
+
+
+@kernel
+def apply(m, command, target, row, clock):
+    """Issue `command` at `clock`: bank state, command bus, earliest ticks."""
+    bank = m[target + FIRST_BANK] if is_wide(command) else target
+    if command == ACT:
+        note_issue(m, m[bank + SCOPE] + ACT_RING, clock)
     elif command == REFPB:
-        note_issue(tables, state, command, state.bank[number, SCOPE], clock)
-    push_times(tables, state, command, number, clock)
-    bus = tables.command_bus[command]
-    state.scalar[bus] = clock + tables.command_ticks[command]
+        note_issue(m, m[bank + SCOPE] + REF_RING, clock)
+    if command == PREA:
+        for other in range(bank, bank + m[BANKS_PER_SCOPE] * BANK_FIELDS, BANK_FIELDS):
+            set_row(m, other, CLOSED)
+    else:
+        set_row(m, bank, row_after(m, command, bank, row))
+    if command == REFSB:
+        end = m[m[bank + SCOPE] + FIRST_BANK] + m[BANKS_PER_SCOPE] * BANK_FIELDS
+        for other in range(bank, end, m[BANKS_PER_GROUP] * BANK_FIELDS):
+            push_times(m, command, other, clock)
+    else:
+        push_times(m, command, bank, clock)
+    m[m[COMMAND_BUS + command]] = clock + m[COMMAND_TICKS + command]
+    if is_wide(command) or command == REFSB:
+        forget_champions(m)
+    else:
+        touch(m, bank)
+        reach = m[COMMAND_REACH + command]
+        for kind in range(NUM_KINDS):
+            m[KIND_DIRTY + kind] |= (reach >> kind) & 1
 
 
-@njit(cache=True)
-def add_active(state, number, change):
+@inlined
+def add_active(m, bank, change):
     """Count a request of a bank into (+1) or out of (-1) the active buffer."""
-    bank, scope = state.bank, state.scope
-    before = bank[number, ACTIVE]
-    bank[number, ACTIVE] = before + change
+    before = m[bank + ACTIVE]
+    m[bank + ACTIVE] = before + change
     if before == 0:
-        scope[bank[number, SCOPE], ACTIVE_BANKS] += 1
+        m[m[bank + SCOPE] + ACTIVE_BANKS] += 1
     elif before + change == 0:
-        scope[bank[number, SCOPE], ACTIVE_BANKS] -= 1
+        m[m[bank + SCOPE] + ACTIVE_BANKS] -= 1

@@ -1,27 +1,219 @@
-"""Where the kernels keep what: columns of the state arrays and the sentinels. B banks, S scopes, N slots, C classes.
+"""The memory of a channel: one int64 array `m` of records, addressed by the offset of their first element.
 
-A *scope* is the node that all-bank commands address: a rank, a pseudo channel, or the channel where neither exists.
-A *class* is a column of earliest times; commands that every constraint treats alike share one (RD and RDA).
+A record's field is `m[record + FIELD]`: `m[bank + ROW]`, `m[slot + NEXT]`, `m[scope + ACT]`. Scalars, parameters and
+command tables lie at fixed offsets, so `m[NUM_READS]` is the length of the read queue. Copying `m` copies the channel.
+A *scope* is what all-bank commands address: a rank, a pseudo channel, or the channel where there is neither.
 """
 
-from typing import Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from tiergarten.dram.commands import NUM_COMMANDS
 
-Int = NDArray[np.int64]
-
 NEVER: Final = 1 << 60
 """A tick that does not come."""
-NO_SLOT: Final = -1
+NONE: Final = -1
+"""No slot, no bank, no place."""
 CLOSED: Final = -1
 """Row of a bank without an open row."""
 ACTIVATING: Final = -2
 """Row of a bank between the two halves of a split activate."""
 
-# Columns of `bank`, int64[B, BANK_COLUMNS]. The first NUM_COMMANDS are earliest ticks by class.
+# Scalars: the state of the controller.
+CLOCK: Final = 0
+"""Last tick done."""
+WRITE_MODE: Final = 1
+NUM_READS: Final = 2
+"""Length of the read queue; the write queue's follows."""
+NUM_WRITES: Final = 3
+CHOSEN_QUEUE: Final = 4
+"""Queue that the champions kept by kind come from."""
+ACCEPT_AT: Final = 5
+"""Clock at which the next request is accepted if nothing issues before; NEVER if it must wait for room."""
+NUM_ACTIVE: Final = 6
+NUM_ACTIVE_READS: Final = 7
+NUM_PRIORITY: Final = 8
+PRIORITY_HEAD: Final = 9
+FREE_SLOT: Final = 10
+"""First slot of the chain of unused ones."""
+ROW_BUS: Final = 11
+"""First tick at which the row command bus (or the only bus) is free."""
+COLUMN_BUS: Final = 12
+NEXT_REQUEST: Final = 13
+"""Row of the request table that is offered next."""
+LAST_ACCEPT: Final = 14
+LAST_READ_DONE: Final = 15
+LAST_DONE: Final = 16
+LAST_ISSUE: Final = 17
+NUM_RECORDED: Final = 18
+REFRESH_DUE: Final = 19
+REFRESH_CURSOR: Final = 20
+REFRESH_REGULAR: Final = 21
+"""Rotating refresh: the tick at which the next bank is due if nothing holds it back."""
+REFRESH_PENDING: Final = 22
+"""Rotating refresh: scopes that still await the refresh of REFRESH_BANK."""
+REFRESH_BANK: Final = 23
+NUM_CAPPED: Final = 24
+"""Banks whose open row has had its share of accesses and awaits the row policy's precharge."""
+DIRTY: Final = 25
+"""1 if the choice kept in the next elements is out of date."""
+ISSUE_AT: Final = 26
+"""Next tick at which a command may issue, as far as is known."""
+COLUMN_AT: Final = 27
+COLUMN_SLOT: Final = 28
+COLUMN_PLACE: Final = 29
+"""Place of the column champion in the active buffer, NONE if it is in a queue."""
+COLUMN_COMMAND: Final = 30
+ROW_AT: Final = 31
+ROW_SLOT: Final = 32
+"""Slot of the row champion, NONE for the head of the priority queue."""
+ROW_COMMAND: Final = 33
+PAIR_EDGE: Final = 34
+PAIR_SCOPE: Final = 35
+PAIR_BANK: Final = 36
+"""Bank of the last row command on a rising edge; NONE if it went to all banks."""
+SPLIT_SLOT: Final = 37
+"""Request between ACT1 and ACT2."""
+SPLIT_DEADLINE: Final = 38
+CAS_SLOT: Final = 39
+"""Request whose CAS has been issued and whose access has not."""
+CAS_PLACE: Final = 40
+SYNC_EXPIRY: Final = 41
+"""First tick at which WCK is no longer synchronised."""
+RCK_RUNNING: Final = 42
+RCK_LAST_READ: Final = 43
+NUM_UNISSUED_READS: Final = 44
+COUNT_FORWARDED: Final = 45
+COUNT_COALESCED: Final = 46
+COUNT_STALLS: Final = 47
+SUM_READS: Final = 48
+"""Sum over ticks of the read queue's length; the write queue's and the priority queue's follow."""
+SUM_WRITES: Final = 49
+SUM_PRIORITY: Final = 50
+COUNT_ROW: Final = 51
+"""Row hits, misses, conflicts of reads, then of writes: six elements."""
+COUNT_MAINTENANCE: Final = 57
+COUNT_MAINTENANCE_SERVED: Final = 58
+COUNT_REFRESHES: Final = 59
+SPLIT_AT: Final = 60
+"""First tick at which the second half of the split activate may issue."""
+
+LIST_LENGTH: Final = 104
+"""Lengths of the lists of banks by queue and kind: reads' COLUMN, ACTIVATE, PRECHARGE, then the writes'."""
+COLUMN: Final = 0
+"""Kinds: the bank holds a request to its open row,"""
+ACTIVATE: Final = 1
+"""... it is closed and has requests,"""
+PRECHARGE: Final = 2
+"""... it is open and has requests to other rows."""
+NO_KIND: Final = 3
+NUM_KINDS: Final = 3
+KIND_AT: Final = 110
+"""Champions by kind: tick, then slot, then whether out of date; three elements each."""
+KIND_SLOT: Final = 113
+KIND_DIRTY: Final = 116
+NUM_TOUCHED: Final = 119
+TOUCHED: Final = 120
+"""Banks whose requests or ticks have changed since the champions were found."""
+MOST_TOUCHED: Final = 4
+
+# Parameters: the device and the settings. They never change.
+KIND: Final = 64
+SINGLE: Final = 0
+"""One command a tick."""
+DUAL: Final = 1
+"""A column and a row command a tick."""
+SPLIT: Final = 2
+"""One command a tick, activates in two halves, CAS before accesses."""
+MAX_READS: Final = 65
+"""Places of the read queue; the write queue's follow."""
+MAX_WRITES: Final = 66
+MAX_ACTIVE: Final = 67
+MAX_PRIORITY: Final = 68
+ENTER_WRITE_ABOVE: Final = 69
+LEAVE_WRITE_BELOW: Final = 70
+ROW_HIT_FIRST: Final = 71
+CAP: Final = 72
+"""Accesses to an open row before the row policy closes it; 0 = never."""
+COMPATIBLE: Final = 73
+"""1 = reproduce the reference's defects."""
+READ_LATENCY: Final = 74
+REFRESH_KIND: Final = 75
+NO_REFRESH: Final = 0
+ALL_BANK: Final = 1
+PER_BANK: Final = 2
+PER_BANK_ROTATING: Final = 3
+SAME_BANK: Final = 4
+REFRESH_INTERVAL: Final = 76
+REFRESH_BLOCK: Final = 77
+"""Ticks after a round of rotating refresh before the next may begin in that stack level."""
+HALF_CLOCK: Final = 78
+"""1 where a tick is half a CK: column commands, activates and refreshes start on odd ticks only."""
+ACTIVATE_WINDOW: Final = 79
+"""Ticks from ACT1 within which ACT2 is due."""
+CAS_GUARD: Final = 80
+NEEDS_SYNC: Final = 81
+SYNC_READ: Final = 82
+SYNC_WRITE: Final = 83
+RCK_MODE: Final = 84
+RCK_ALWAYS: Final = 0
+RCK_WITH_READ: Final = 1
+RCK_WITH_START: Final = 2
+RCK_IDLE: Final = 85
+NUM_SCOPES: Final = 86
+NUM_BANKS: Final = 87
+BANKS_PER_SCOPE: Final = 88
+BANKS_PER_GROUP: Final = 89
+STACK_LEVELS: Final = 90
+LIVENESS: Final = 91
+"""Ticks without a command, with requests waiting, after which the channel counts as deadlocked."""
+SCOPES: Final = 92
+"""Where the records and lists of variable length begin, from here to LENGTH."""
+BANKS: Final = 93
+SLOTS: Final = 94
+ACTIVE_LIST: Final = 95
+"""Slots whose row has been opened for them, in order of activation."""
+BANK_LISTS: Final = 96
+"""Lists of banks by queue and kind, NUM_BANKS elements each, in the order of LIST_LENGTH."""
+PRIORITY_RING: Final = 97
+WRITE_ADDRESSES: Final = 98
+"""Counters of the writes in the write queue by hash of their address."""
+OPERATIONS: Final = 99
+LENGTH: Final = 100
+
+# Command tables, one element a command.
+COMMAND_TICKS: Final = 128
+"""Ticks on the bus."""
+COMMAND_BUS: Final = COMMAND_TICKS + NUM_COMMANDS
+"""ROW_BUS or COLUMN_BUS."""
+COMMAND_DEEP: Final = COMMAND_BUS + NUM_COMMANDS
+"""1 if a constraint below the scope holds the command back."""
+COMMAND_REACH: Final = COMMAND_DEEP + NUM_COMMANDS
+"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own."""
+FIRST_OPERATION: Final = COMMAND_REACH + NUM_COMMANDS
+"""First operation of each command, and the end of the last one's: NUM_COMMANDS + 1 elements."""
+FIRST_RECORD: Final = FIRST_OPERATION + NUM_COMMANDS + 1
+
+WINDOW: Final = 4
+"""Commands a windowed constraint looks back; the four-activate window is the only one the standards have."""
+
+# Fields of a scope. The first NUM_COMMANDS are the earliest ticks of commands as far as constraints at the scope or
+# above tell; RDA and WRA share those of RD and WR.
+OPEN_BANKS: Final = NUM_COMMANDS
+ACTIVE_BANKS: Final = NUM_COMMANDS + 1
+ACT_RING: Final = NUM_COMMANDS + 2
+"""Ticks of the newest ACTs as a ring; after WINDOW elements the place of the oldest."""
+REF_RING: Final = ACT_RING + WINDOW + 1
+"""The same for REFpb."""
+FIRST_BANK: Final = REF_RING + WINDOW + 1
+SCOPE_DUE: Final = FIRST_BANK + 1
+"""All-bank refresh: tick at which the scope's next is due."""
+LEVEL_DONE: Final = SCOPE_DUE + 1
+"""Rotating refresh: banks done in this round, by stack level; then the first ticks of the next round."""
+MOST_STACK_LEVELS: Final = 16
+LEVEL_FREE: Final = LEVEL_DONE + MOST_STACK_LEVELS
+SCOPE_FIELDS: Final = LEVEL_FREE + MOST_STACK_LEVELS
+
+# Fields of a bank. The first NUM_COMMANDS are earliest ticks by constraints below the scope.
 ROW: Final = NUM_COMMANDS
 ACTIVE: Final = NUM_COMMANDS + 1
 """Requests of this bank in the active buffer."""
@@ -30,27 +222,26 @@ ACCESSES: Final = NUM_COMMANDS + 2
 INJECTED: Final = NUM_COMMANDS + 3
 """1 while a precharge that the row policy asked for is under way."""
 SCOPE: Final = NUM_COMMANDS + 4
-QUEUE: Final = NUM_COMMANDS + 5
-"""First column of the read queue's part of the bank; the write queue's follows QUEUE_STRIDE later."""
+NUMBER: Final = NUM_COMMANDS + 5
+QUEUE: Final = NUM_COMMANDS + 6
+"""The read queue's part of the bank, five fields; the write queue's follows."""
 HEAD: Final = 0
 TAIL: Final = 1
 HIT: Final = 2
 """Oldest request to the open row."""
 MISS: Final = 3
 """Oldest request that needs another row opened; the head while the bank is closed."""
-PLACE: Final = 4
-"""Index of the bank in the queue's list of banks with requests."""
-QUEUE_STRIDE: Final = 5
-BANK_COLUMNS: Final = QUEUE + 2 * QUEUE_STRIDE
+HIT_PLACE: Final = 4
+"""Index of the bank in the queue's COLUMN list, NONE if it is not there."""
+MISS_KIND: Final = 5
+"""Kind of the other list that the bank is in: ACTIVATE, PRECHARGE or NO_KIND."""
+MISS_PLACE: Final = 6
+QUEUE_FIELDS: Final = 7
+BANK_FIELDS: Final = QUEUE + 2 * QUEUE_FIELDS
 
-# Columns of `scope`, int64[S, SCOPE_COLUMNS]. The first NUM_COMMANDS are earliest ticks by class.
-OPEN_BANKS: Final = NUM_COMMANDS
-ACTIVE_BANKS: Final = NUM_COMMANDS + 1
-SCOPE_COLUMNS: Final = NUM_COMMANDS + 2
-
-# Columns of `slot`, int64[N, SLOT_COLUMNS]: the requests now in the controller.
+# Fields of a slot: a request now in the controller.
 ID: Final = 0
-"""Number of the request, in order of acceptance."""
+"""Row of the request table; grows in order of acceptance."""
 BANK: Final = 1
 TARGET_ROW: Final = 2
 ADDRESS: Final = 3
@@ -58,141 +249,19 @@ ARRIVE: Final = 4
 NEXT: Final = 5
 PREVIOUS: Final = 6
 FLAGS: Final = 7
-SLOT_COLUMNS: Final = 8
+SLOT_FIELDS: Final = 8
 IS_WRITE: Final = 1
 CLASSIFIED: Final = 2
 """Flag: its row hit, miss or conflict has been counted."""
 
-# Columns of `priority`, int64[capacity, 2].
+# Fields of an element of the priority ring.
 FINAL: Final = 0
 TARGET: Final = 1
 """Bank, or scope for commands to all banks."""
+PRIORITY_FIELDS: Final = 2
 
-# Elements of `scalar`.
-CLOCK: Final = 0
-"""Last tick done."""
-WRITE_MODE: Final = 1
-NUM_READS: Final = 2
-NUM_WRITES: Final = 3
-BUSY_READS: Final = 4
-"""Banks with reads waiting; BUSY_READS + 1 is the write queue's."""
-BUSY_WRITES: Final = 5
-NUM_ACTIVE: Final = 6
-NUM_ACTIVE_READS: Final = 7
-NUM_PRIORITY: Final = 8
-PRIORITY_HEAD: Final = 9
-NUM_FREE: Final = 10
-ROW_BUS: Final = 11
-"""First tick at which the row bus (or the only bus) is free; ROW_BUS + 1 is the column bus."""
-COLUMN_BUS: Final = 12
-NEXT_REQUEST: Final = 13
-"""Row of the trace that is offered next."""
-LAST_ACCEPT: Final = 14
-LAST_READ_DONE: Final = 15
-LAST_DONE: Final = 16
-LAST_ISSUE: Final = 17
-NUM_RECORDED: Final = 18
-REFRESH_DUE: Final = 19
-REFRESH_CURSOR: Final = 20
-NUM_CAPPED: Final = 21
-"""Banks whose open row has had its share of accesses and awaits the row policy's precharge."""
-DIRTY: Final = 22
-"""1 if the cached choice below is out of date."""
-ISSUE_AT: Final = 23
-COLUMN_AT: Final = 24
-COLUMN_SLOT: Final = 25
-COLUMN_PLACE: Final = 26
-"""Position in the active buffer, or -1 for a request of a queue."""
-ROW_AT: Final = 27
-ROW_SLOT: Final = 28
-"""Slot, or NO_SLOT for the head of the priority queue."""
-ROW_COMMAND: Final = 29
-PAIR_EDGE: Final = 30
-PAIR_SCOPE: Final = 31
-PAIR_BANK: Final = 32
-SPLIT_SLOT: Final = 33
-"""Request between ACT1 and ACT2, or NO_SLOT."""
-SPLIT_DEADLINE: Final = 34
-CAS_SLOT: Final = 35
-"""Request whose CAS has been issued and whose access has not, or NO_SLOT."""
-CAS_PLACE: Final = 36
-CLOCK_EXPIRY: Final = 37
-"""First tick at which WCK is no longer synchronised."""
-RCK_RUNNING: Final = 38
-RCK_LAST_READ: Final = 39
-COLUMN_COMMAND: Final = 40
-SPLIT_AT: Final = 41
-COUNT_FORWARDED: Final = 42
-COUNT_COALESCED: Final = 43
-COUNT_STALLS: Final = 44
-SUM_READS: Final = 45
-"""Sum over ticks of the read queue's length; SUM_READS + 1 is the write queue's, + 2 the priority queue's."""
-SUM_WRITES: Final = 46
-SUM_PRIORITY: Final = 47
-COUNT_ROW: Final = 48
-"""Row hits, misses, conflicts of reads, then of writes: six elements."""
-COUNT_MAINTENANCE: Final = 54
-COUNT_MAINTENANCE_SERVED: Final = 55
-NUM_UNISSUED_READS: Final = 56
-NUM_PENDING_REFRESH: Final = 57
-NUM_REFRESHES: Final = 58
-NUM_SCALARS: Final = 64
-
-# Elements of `parameter`.
-SLOTS_KIND: Final = 0
-SINGLE: Final = 0
-DUAL: Final = 1
-SPLIT: Final = 2
-MAX_READS: Final = 1
-MAX_WRITES: Final = 2
-MAX_ACTIVE: Final = 3
-MAX_PRIORITY: Final = 4
-ENTER_WRITE_ABOVE: Final = 5
-LEAVE_WRITE_BELOW: Final = 6
-ROW_HIT_FIRST: Final = 7
-CAP: Final = 8
-"""Accesses to an open row before the row policy closes it; 0 = never."""
-COMPATIBLE: Final = 9
-"""1 = reproduce the reference's defects."""
-READ_LATENCY: Final = 10
-REFRESH_KIND: Final = 11
-NO_REFRESH: Final = 0
-ALL_BANK: Final = 1
-PER_BANK: Final = 2
-PER_BANK_ROTATING: Final = 3
-SAME_BANK: Final = 4
-REFRESH_INTERVAL: Final = 12
-REFRESH_BLOCK: Final = 13
-"""Ticks after a round of rotating per-bank refresh before the next may begin in that stack level."""
-SCATTER: Final = 14
-HALF_CLOCK: Final = 15
-"""1 where a tick is half a CK: column commands and activates start on odd ticks only."""
-ACTIVATE_WINDOW: Final = 16
-"""Ticks from ACT1 within which ACT2 is due."""
-CAS_GUARD: Final = 17
-NEEDS_SYNC: Final = 18
-SYNC_READ: Final = 19
-SYNC_WRITE: Final = 20
-RCK_MODE: Final = 21
-RCK_ALWAYS: Final = 0
-RCK_WITH_READ: Final = 1
-RCK_WITH_START: Final = 2
-RCK_IDLE: Final = 22
-BANKS_PER_SCOPE: Final = 23
-LIVENESS: Final = 24
-"""Ticks without a command, with requests waiting, after which the channel counts as deadlocked."""
-BANKS_PER_GROUP: Final = 25
-STACK_LEVELS: Final = 26
-NUM_PARAMETERS: Final = 32
-
-# Columns of `operations`: what issuing a command does to earliest times.
-KIND: Final = 0
-CLASS: Final = 1
-TICKS: Final = 2
-SIZE: Final = 3
-"""Banks of a node; for history the number of entries."""
-PARENT: Final = 4
-"""Banks of the node's parent."""
+# Fields of an operation: what issuing a command does to earliest ticks.
+EFFECT: Final = 0
 TO_BANK: Final = 0
 TO_SCOPE: Final = 1
 TO_NODE: Final = 2
@@ -200,92 +269,49 @@ TO_ALL_SCOPES: Final = 3
 TO_OTHER_SCOPES: Final = 4
 TO_SIBLINGS: Final = 5
 TO_SCOPE_WINDOW: Final = 6
+HELD: Final = 1
+"""The command that is held back."""
+TICKS: Final = 2
+SIZE: Final = 3
+"""Banks of the node."""
+PARENT: Final = 4
+"""Banks of the node's parent."""
+OPERATION_FIELDS: Final = 5
 
-WADDRESSES: Final = 1024
-"""Counters of the hash of write addresses."""
+ADDRESS_COUNTERS: Final = 1024
+
+# Columns of the request table, int64[T, REQUEST_COLUMNS]; the kernels fill the last three.
+REQUEST_TICK: Final = 0
+"""Earliest tick."""
+REQUEST_ADDRESS: Final = 1
+REQUEST_FLAGS: Final = 2
+"""1 = write, 2 = waits until no earlier read is outstanding."""
+REQUEST_BANK: Final = 3
+"""Flat bank number."""
+REQUEST_ROW: Final = 4
+REQUEST_ARRIVE: Final = 5
+"""Tick of acceptance."""
+REQUEST_DEPART: Final = 6
+"""Tick of the last data of a read, of the command of a write."""
+REQUEST_DONE: Final = 7
+"""Tick at which the requester is told."""
+REQUEST_COLUMNS: Final = 8
+WAITS: Final = 2
+
+# Columns of the command record, int64[M, RECORD_COLUMNS]; no rows = do not record.
+RECORD_TICK: Final = 0
+RECORD_COMMAND: Final = 1
+RECORD_REQUEST: Final = 2
+"""Row of the request table; NONE for refresh and row policy."""
+RECORD_TARGET: Final = 3
+"""Flat bank number, or number of the scope for commands to all banks."""
+RECORD_COLUMNS: Final = 4
 
 # Status of a run.
 REACHED: Final = 0
 """The tick asked for is done, or all requests are."""
 RECORD_FULL: Final = 1
 DEADLOCK: Final = 2
-ABANDONED: Final = 3
+OVERFLOW: Final = 3
 """The priority queue overflowed."""
-
-
-class Tables(NamedTuple):
-    """One channel's device and controller as integers. Never changes."""
-
-    parameter: Int
-    """int64[NUM_PARAMETERS]."""
-    operations: Int
-    """int64[O, 5]."""
-    first_operation: Int
-    """int64[NUM_COMMANDS + 1]."""
-    command_class: Int
-    """int64[NUM_COMMANDS]."""
-    command_ticks: Int
-    """int64[NUM_COMMANDS]."""
-    command_bus: Int
-    """int64[NUM_COMMANDS], ROW_BUS or COLUMN_BUS."""
-    banks_matter: Int
-    """int64[NUM_COMMANDS]: 1 if a constraint below the scope has this class as following command."""
-
-
-class State(NamedTuple):
-    """One channel at one tick. Only the kernels change it; copying the arrays copies the channel."""
-
-    scalar: Int
-    """int64[NUM_SCALARS]."""
-    bank: Int
-    """int64[B, BANK_COLUMNS]."""
-    scope: Int
-    """int64[S, SCOPE_COLUMNS]."""
-    slot: Int
-    """int64[N, SLOT_COLUMNS]."""
-    busy: Int
-    """int64[2, B]: banks with waiting reads, and writes."""
-    active: Int
-    """int64[N]: slots of the active buffer, in order of activation."""
-    free: Int
-    """int64[N]: unused slots."""
-    priority: Int
-    """int64[capacity, 2], ring."""
-    write_addresses: Int
-    """int64[WADDRESSES]: writes in the write queue by hash of address."""
-    history: Int
-    """int64[S, NUM_COMMANDS, W + 1]: newest W issue ticks as a ring, and the ring's position."""
-    refresh: Int
-    """int64[S, ...]: due ticks by scope, or the marks and blocks of rotating per-bank refresh."""
-
-
-class Requests(NamedTuple):
-    """Requests in the order in which they are offered. T of them; the kernel fills the last three columns."""
-
-    ticks: Int
-    """int64[T]: earliest tick."""
-    addresses: Int
-    """int64[T], bytes within the channel's interleaved share."""
-    flags: NDArray[np.int8]
-    """int8[T]: 1 = write, 2 = waits until no earlier read is outstanding."""
-    banks: NDArray[np.int32]
-    """int32[T], flat bank number."""
-    rows: Int
-    """int64[T]."""
-    arrive: Int
-    """int64[T]: tick of acceptance."""
-    depart: Int
-    """int64[T]: tick of the last data."""
-    done: Int
-    """int64[T]: tick at which the requester is told."""
-
-
-class Record(NamedTuple):
-    """Commands as issued. Empty arrays = do not record."""
-
-    ticks: Int
-    commands: NDArray[np.int8]
-    requests: NDArray[np.int32]
-    """Row of the trace, or -1 for refresh and row policy."""
-    targets: NDArray[np.int32]
-    """Bank, or scope for commands to all banks."""
+RUNNING: Final = 4

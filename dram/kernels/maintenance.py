@@ -1,218 +1,218 @@
 """What a channel does to itself: refresh managers and the row policy. Both act by putting commands in the priority queue."""
 
-from numba import njit
-
 from tiergarten.dram.commands import PRE, RD, RDA, REFAB, REFPB, REFSB, WRA
-from tiergarten.dram.kernels.device import bank_ready, bus_free
+from tiergarten.dram.kernels.compiled import inlined, kernel
+from tiergarten.dram.kernels.device import bank_ready
 from tiergarten.dram.kernels.layout import (
     ACCESSES,
     ACTIVE,
     ALL_BANK,
+    BANK_FIELDS,
+    BANKS,
     BANKS_PER_GROUP,
     BANKS_PER_SCOPE,
     CAP,
     COMPATIBLE,
     COUNT_MAINTENANCE,
+    COUNT_REFRESHES,
     FINAL,
+    FIRST_BANK,
     INJECTED,
+    LEVEL_DONE,
+    LEVEL_FREE,
     MAX_PRIORITY,
     NEVER,
+    NUM_BANKS,
     NUM_CAPPED,
-    NUM_PENDING_REFRESH,
     NUM_PRIORITY,
-    NUM_REFRESHES,
+    NUM_SCOPES,
     PER_BANK,
+    PRIORITY_FIELDS,
     PRIORITY_HEAD,
+    PRIORITY_RING,
+    REFRESH_BANK,
     REFRESH_BLOCK,
     REFRESH_CURSOR,
     REFRESH_DUE,
     REFRESH_INTERVAL,
     REFRESH_KIND,
+    REFRESH_PENDING,
+    REFRESH_REGULAR,
+    ROW_BUS,
     SAME_BANK,
+    SCOPE_DUE,
+    SCOPE_FIELDS,
+    SCOPES,
     STACK_LEVELS,
     TARGET,
 )
 
 
-@njit(cache=True)
-def push_priority(tables, state, final, target):
+@kernel
+def push_priority(m, final, target):
     """Append a command to the priority queue; False if it is full."""
-    scalar = state.scalar
-    if scalar[NUM_PRIORITY] >= tables.parameter[MAX_PRIORITY]:
+    if m[NUM_PRIORITY] >= m[MAX_PRIORITY]:
         return False
-    place = (scalar[PRIORITY_HEAD] + scalar[NUM_PRIORITY]) % state.priority.shape[0]
-    state.priority[place, FINAL] = final
-    state.priority[place, TARGET] = target
-    scalar[NUM_PRIORITY] += 1
-    scalar[COUNT_MAINTENANCE] += 1
+    place = (m[PRIORITY_HEAD] + m[NUM_PRIORITY]) % m[MAX_PRIORITY]
+    element = m[PRIORITY_RING] + place * PRIORITY_FIELDS
+    m[element + FINAL] = final
+    m[element + TARGET] = target
+    m[NUM_PRIORITY] += 1
+    m[COUNT_MAINTENANCE] += 1
     return True
 
 
-@njit(cache=True)
-def pop_priority(state):
+@inlined
+def pop_priority(m):
     """Remove the head of the priority queue."""
-    scalar = state.scalar
-    scalar[PRIORITY_HEAD] = (scalar[PRIORITY_HEAD] + 1) % state.priority.shape[0]
-    scalar[NUM_PRIORITY] -= 1
+    m[PRIORITY_HEAD] = (m[PRIORITY_HEAD] + 1) % m[MAX_PRIORITY]
+    m[NUM_PRIORITY] -= 1
 
 
-@njit(cache=True)
-def refresh(tables, state, tick):
+@kernel
+def refresh(m, tick):
     """The refresh manager's part of a tick at which something is due. False if the priority queue overflows."""
-    kind = tables.parameter[REFRESH_KIND]
+    kind = m[REFRESH_KIND]
     if kind == ALL_BANK:
-        return refresh_all_banks(tables, state, tick)
+        return refresh_all_banks(m, tick)
     if kind == PER_BANK:
-        return refresh_next_bank(tables, state, tick)
+        return refresh_next_bank(m, tick)
     if kind == SAME_BANK:
-        return refresh_same_bank(tables, state, tick)
-    return refresh_rotating(tables, state, tick)
+        return refresh_same_bank(m, tick)
+    return refresh_rotating(m, tick)
 
 
-@njit(cache=True)
-def refresh_all_banks(tables, state, tick):
-    """REFab to each scope whose time has come, in order of scopes; `refresh[s, 0]` is its next tick."""
+@kernel
+def refresh_all_banks(m, tick):
+    """REFab to each scope whose time has come, in order of scopes."""
     due = NEVER
-    for scope in range(state.scope.shape[0]):
-        if state.refresh[scope, 0] == tick:
-            if not push_priority(tables, state, REFAB, scope):
+    end = m[SCOPES] + m[NUM_SCOPES] * SCOPE_FIELDS
+    for scope in range(m[SCOPES], end, SCOPE_FIELDS):
+        if m[scope + SCOPE_DUE] == tick:
+            if not push_priority(m, REFAB, scope):
                 return False
-            state.scalar[NUM_REFRESHES] += 1
-            state.refresh[scope, 0] += tables.parameter[REFRESH_INTERVAL]
-        due = min(due, state.refresh[scope, 0])
-    state.scalar[REFRESH_DUE] = due
+            m[COUNT_REFRESHES] += 1
+            m[scope + SCOPE_DUE] += m[REFRESH_INTERVAL]
+        due = min(due, m[scope + SCOPE_DUE])
+    m[REFRESH_DUE] = due
     return True
 
 
-@njit(cache=True)
-def refresh_next_bank(tables, state, tick):
+@kernel
+def refresh_next_bank(m, tick):
     """REFpb to one bank after the other, through all scopes in one rotation."""
-    scalar = state.scalar
-    if not push_priority(tables, state, REFPB, scalar[REFRESH_CURSOR]):
+    if not push_priority(m, REFPB, m[BANKS] + m[REFRESH_CURSOR] * BANK_FIELDS):
         return False
-    scalar[NUM_REFRESHES] += 1
-    scalar[REFRESH_CURSOR] = (scalar[REFRESH_CURSOR] + 1) % state.bank.shape[0]
-    scalar[REFRESH_DUE] = tick + tables.parameter[REFRESH_INTERVAL]
+    m[COUNT_REFRESHES] += 1
+    m[REFRESH_CURSOR] = (m[REFRESH_CURSOR] + 1) % m[NUM_BANKS]
+    m[REFRESH_DUE] = tick + m[REFRESH_INTERVAL]
     return True
 
 
-@njit(cache=True)
-def refresh_same_bank(tables, state, tick):
-    """REFsb (one bank number in every bank group) to one bank number after the other, through all ranks in one rotation."""
-    scalar = state.scalar
-    groups = tables.parameter[BANKS_PER_GROUP]
-    cursor = scalar[REFRESH_CURSOR]
-    target = cursor // groups * tables.parameter[BANKS_PER_SCOPE] + cursor % groups
-    if not push_priority(tables, state, REFSB, target):
+@kernel
+def refresh_same_bank(m, tick):
+    """REFsb (one bank number in every bank group) to one number after the other, through all ranks in one rotation."""
+    groups = m[BANKS_PER_GROUP]
+    cursor = m[REFRESH_CURSOR]
+    first = cursor // groups * m[BANKS_PER_SCOPE] + cursor % groups
+    if not push_priority(m, REFSB, m[BANKS] + first * BANK_FIELDS):
         return False
-    scalar[NUM_REFRESHES] += 1
-    scalar[REFRESH_CURSOR] = (cursor + 1) % (groups * state.scope.shape[0])
-    scalar[REFRESH_DUE] = tick + tables.parameter[REFRESH_INTERVAL]
+    m[COUNT_REFRESHES] += 1
+    m[REFRESH_CURSOR] = (cursor + 1) % (groups * m[NUM_SCOPES])
+    m[REFRESH_DUE] = tick + m[REFRESH_INTERVAL]
     return True
 
 
-@njit(cache=True)
-def refresh_rotating(tables, state, tick):
+@kernel
+def refresh_rotating(m, tick):
     """REFpb to the same bank of every pseudo channel, bank after bank, stack level after stack level (HBM3/4).
 
-    `refresh[s, 0]` counts banks done in this round by stack level (from column 1 on: the first tick at which the level
-    takes another round); REFRESH_CURSOR is the next bank of a scope; NUM_PENDING_REFRESH scopes still await the
-    cursor's bank, one of which is served a tick. `refresh[0, last]` holds the regular due tick.
+    One scope is served a tick. A stack level whose banks are all done is left alone for REFRESH_BLOCK ticks.
     """
-    scalar, parameter = state.scalar, tables.parameter
-    scopes = state.scope.shape[0]
-    per_scope = parameter[BANKS_PER_SCOPE]
-    levels = parameter[STACK_LEVELS]
-    per_level = per_scope // levels
-    last = state.refresh.shape[1] - 1
-    if scalar[NUM_PENDING_REFRESH] == 0:
-        level = scalar[REFRESH_CURSOR] // per_level
+    per_scope = m[BANKS_PER_SCOPE]
+    per_level = per_scope // m[STACK_LEVELS]
+    scopes = m[NUM_SCOPES]
+    if m[REFRESH_PENDING] == 0:
+        level = m[REFRESH_CURSOR] // per_level
         allowed = 0
-        for scope in range(scopes):
-            allowed = max(allowed, state.refresh[scope, levels + level])
+        for number in range(scopes):
+            allowed = max(allowed, m[m[SCOPES] + number * SCOPE_FIELDS + LEVEL_FREE + level])
         if tick < allowed:
-            state.refresh[0, last] = allowed
-            scalar[REFRESH_DUE] = allowed
+            m[REFRESH_REGULAR] = allowed
+            m[REFRESH_DUE] = allowed
             return True
-        scalar[NUM_PENDING_REFRESH] = scopes
-        state.refresh[0, last - 1] = scalar[REFRESH_CURSOR]
-        scalar[REFRESH_CURSOR] = (scalar[REFRESH_CURSOR] + 1) % per_scope
-        state.refresh[0, last] += parameter[REFRESH_INTERVAL]
-    scope = scopes - scalar[NUM_PENDING_REFRESH]
-    in_scope = state.refresh[0, last - 1]
-    level = in_scope // per_level
-    if push_priority(tables, state, REFPB, scope * per_scope + in_scope):
-        scalar[NUM_REFRESHES] += 1
-        scalar[NUM_PENDING_REFRESH] -= 1
-        state.refresh[scope, level] += 1
-        if state.refresh[scope, level] == per_level:
-            state.refresh[scope, level] = 0
-            state.refresh[scope, levels + level] = tick + parameter[REFRESH_BLOCK]
-    if scalar[NUM_PENDING_REFRESH] > 0:
-        scalar[REFRESH_DUE] = tick + 1
-    else:
-        scalar[REFRESH_DUE] = max(tick + 1, state.refresh[0, last])
+        m[REFRESH_PENDING] = scopes
+        m[REFRESH_BANK] = m[REFRESH_CURSOR]
+        m[REFRESH_CURSOR] = (m[REFRESH_CURSOR] + 1) % per_scope
+        m[REFRESH_REGULAR] += m[REFRESH_INTERVAL]
+    scope = m[SCOPES] + (scopes - m[REFRESH_PENDING]) * SCOPE_FIELDS
+    level = m[REFRESH_BANK] // per_level
+    if push_priority(m, REFPB, m[scope + FIRST_BANK] + m[REFRESH_BANK] * BANK_FIELDS):
+        m[COUNT_REFRESHES] += 1
+        m[REFRESH_PENDING] -= 1
+        m[scope + LEVEL_DONE + level] += 1
+        if m[scope + LEVEL_DONE + level] == per_level:
+            m[scope + LEVEL_DONE + level] = 0
+            m[scope + LEVEL_FREE + level] = tick + m[REFRESH_BLOCK]
+    m[REFRESH_DUE] = tick + 1 if m[REFRESH_PENDING] > 0 else max(tick + 1, m[REFRESH_REGULAR])
     return True
 
 
-@njit(cache=True)
-def count_access(tables, state, number):
+@inlined
+def count_access(m, bank):
     """Row policy's note of an access that leaves its row open."""
-    bank = state.bank
-    bank[number, ACCESSES] += 1
-    if tables.parameter[CAP] > 0 and bank[number, ACCESSES] == tables.parameter[CAP]:
-        state.scalar[NUM_CAPPED] += 1
+    m[bank + ACCESSES] += 1
+    if m[bank + ACCESSES] == m[CAP]:
+        m[NUM_CAPPED] += 1
 
 
-@njit(cache=True)
-def forget_accesses(tables, state, number):
+@inlined
+def forget_accesses(m, bank):
     """Row policy's note of a closed bank."""
-    bank = state.bank
-    cap = tables.parameter[CAP]
-    if cap > 0 and bank[number, ACCESSES] >= cap and bank[number, INJECTED] == 0:
-        state.scalar[NUM_CAPPED] -= 1
-    bank[number, ACCESSES] = 0
-    bank[number, INJECTED] = 0
+    if m[CAP] > 0:
+        if m[bank + ACCESSES] >= m[CAP] and m[bank + INJECTED] == 0:
+            m[NUM_CAPPED] -= 1
+        m[bank + ACCESSES] = 0
+        m[bank + INJECTED] = 0
 
 
-@njit(cache=True)
-def with_precharge(tables, state, command, number, from_active):
-    """RDA or WRA for an access to a row that has had its share, where the device takes it; else `command`.
+@inlined
+def with_precharge(m, command, bank, own_active):
+    """RDA or WRA for an access to a row that has had its share; else `command`.
 
     The reference also does so while another request of the active buffer still needs the row (a defect: the row closes
-    under it); we do that only when asked to be compatible.
+    under it); we do that only when asked to be compatible. `own_active`: 1 if the request is in the active buffer.
     """
-    bank = state.bank
-    if tables.parameter[CAP] == 0 or bank[number, ACCESSES] < tables.parameter[CAP]:
-        return command
-    if tables.parameter[COMPATIBLE] == 0 and bank[number, ACTIVE] > from_active:
+    if m[CAP] == 0 or m[bank + ACCESSES] < m[CAP] or (m[COMPATIBLE] == 0 and m[bank + ACTIVE] > own_active):
         return command
     return RDA if command == RD else WRA
 
 
-@njit(cache=True)
-def injection_due(tables, state, tick):
+@kernel
+def awaits_precharge(m, bank):
+    """True if the row has had its share and no precharge has been handed in yet."""
+    return m[bank + ACCESSES] >= m[CAP] and m[bank + INJECTED] == 0
+
+
+@kernel
+def injection_due(m, tick):
     """First tick from `tick` on at which the row policy hands in a precharge."""
     due = NEVER
-    for number in range(state.bank.shape[0]):
-        if state.bank[number, ACCESSES] >= tables.parameter[CAP] and state.bank[number, INJECTED] == 0:
-            due = min(due, bank_ready(tables, state, PRE, number))
-    return max(tick, due, bus_free(tables, state, PRE))
+    for bank in range(m[BANKS], m[BANKS] + m[NUM_BANKS] * BANK_FIELDS, BANK_FIELDS):
+        if awaits_precharge(m, bank):
+            due = min(due, bank_ready(m, PRE, bank))
+    return max(tick, due, m[ROW_BUS])
 
 
-@njit(cache=True)
-def inject_precharges(tables, state, tick):
+@kernel
+def inject_precharges(m, tick):
     """Hand in a precharge for each bank whose row has had its share and can be closed now. False on overflow."""
-    if bus_free(tables, state, PRE) > tick:
+    if m[ROW_BUS] > tick:
         return True
-    for number in range(state.bank.shape[0]):
-        if (
-            state.bank[number, ACCESSES] >= tables.parameter[CAP]
-            and state.bank[number, INJECTED] == 0
-            and bank_ready(tables, state, PRE, number) <= tick
-        ):
-            if not push_priority(tables, state, PRE, number):
+    for bank in range(m[BANKS], m[BANKS] + m[NUM_BANKS] * BANK_FIELDS, BANK_FIELDS):
+        if awaits_precharge(m, bank) and bank_ready(m, PRE, bank) <= tick:
+            if not push_priority(m, PRE, bank):
                 return False
-            state.bank[number, INJECTED] = 1
-            state.scalar[NUM_CAPPED] -= 1
+            m[bank + INJECTED] = 1
+            m[NUM_CAPPED] -= 1
     return True

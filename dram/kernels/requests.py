@@ -1,220 +1,238 @@
 """A request's way through the controller: accepted, issued step by step, told that it is done; and the command record."""
 
-from numba import njit
-
-from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, RDA, WR
-from tiergarten.dram.kernels.device import add_active, apply
+from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, WR
+from tiergarten.dram.kernels.compiled import inlined, kernel
+from tiergarten.dram.kernels.device import add_active, apply, is_wide
 from tiergarten.dram.kernels.layout import (
+    ACCEPT_AT,
     ACTIVATE_WINDOW,
+    ACTIVE_LIST,
     BANK,
+    BANK_FIELDS,
+    BANKS,
     BANKS_PER_SCOPE,
     CAP,
     CLASSIFIED,
-    CLOCK_EXPIRY,
     CLOSED,
     COMPATIBLE,
     COUNT_COALESCED,
     COUNT_FORWARDED,
     COUNT_ROW,
+    FIRST_BANK,
     FLAGS,
     ID,
     IS_WRITE,
+    KIND,
     LAST_DONE,
     LAST_ISSUE,
     LAST_READ_DONE,
     MAX_ACTIVE,
     MAX_READS,
-    NO_SLOT,
+    NONE,
     NUM_ACTIVE,
     NUM_ACTIVE_READS,
     NUM_READS,
     NUM_RECORDED,
     NUM_UNISSUED_READS,
+    NUMBER,
     READ_LATENCY,
+    RECORD_COMMAND,
+    RECORD_REQUEST,
+    RECORD_TARGET,
+    RECORD_TICK,
+    REQUEST_ADDRESS,
+    REQUEST_ARRIVE,
+    REQUEST_BANK,
+    REQUEST_DEPART,
+    REQUEST_DONE,
+    REQUEST_FLAGS,
+    REQUEST_ROW,
     ROW,
-    SLOTS_KIND,
+    SCOPE_FIELDS,
+    SCOPES,
     SPLIT,
     SPLIT_DEADLINE,
     SPLIT_SLOT,
+    SYNC_EXPIRY,
     SYNC_READ,
     SYNC_WRITE,
     TARGET_ROW,
 )
 from tiergarten.dram.kernels.maintenance import count_access, forget_accesses
-from tiergarten.dram.kernels.queues import dequeue, enqueue, is_write_queued, release
-
-REFUSED = 0
-QUEUED = 1
-FORWARDED = 2
-COALESCED = 3
+from tiergarten.dram.kernels.queues import dequeue, enqueue, forget_champions, is_write_queued, release
 
 
-@njit(cache=True)
-def has_room(tables, state, number, address, is_write):
-    """True if the controller would accept this request now."""
-    queue = 1 if is_write else 0
-    if state.scalar[NUM_READS + queue] < tables.parameter[MAX_READS + queue]:
-        return True
-    return is_write_queued(state.bank, state.slot, state.write_addresses, number, address)
+@inlined
+def has_room(m, bank, address, queue):
+    """True if the controller would accept this request now: queue 0 is reads, 1 writes."""
+    return m[NUM_READS + queue] < m[MAX_READS + queue] or is_write_queued(m, bank, address)
 
 
-@njit(cache=True)
-def accept(tables, state, requests, ident, tick):
+@inlined
+def accept(m, requests, ident, tick):
     """Take in request `ident` at `tick`, for which `has_room` holds: forward it, coalesce it or queue it."""
-    scalar = state.scalar
-    number = requests.banks[ident]
-    address = requests.addresses[ident]
-    is_write = requests.flags[ident] & IS_WRITE
-    requests.arrive[ident] = tick
-    if is_write_queued(state.bank, state.slot, state.write_addresses, number, address):
-        if is_write:
-            scalar[COUNT_COALESCED] += 1
-            requests.depart[ident] = tick
-            requests.done[ident] = tick
-            scalar[LAST_DONE] = max(scalar[LAST_DONE], tick)
-            return COALESCED
-        scalar[COUNT_FORWARDED] += 1
-        told_read(tables, state, requests, ident, tick + 1)
-        return FORWARDED
-    enqueue(state, is_write, ident, number, requests.rows[ident], address, tick)
-    if not is_write:
-        scalar[NUM_UNISSUED_READS] += 1
-    return QUEUED
-
-
-@njit(cache=True)
-def told_read(tables, state, requests, ident, depart):
-    """Note when a read's data are complete. The reference tells requesters in order of issue only (a defect)."""
-    scalar = state.scalar
-    done = depart
-    if tables.parameter[COMPATIBLE] and scalar[LAST_READ_DONE] > depart:
-        done = scalar[LAST_READ_DONE]
-    requests.depart[ident] = depart
-    requests.done[ident] = done
-    scalar[LAST_READ_DONE] = max(scalar[LAST_READ_DONE], done)
-    scalar[LAST_DONE] = max(scalar[LAST_DONE], done)
-
-
-@njit(cache=True)
-def classify(state, x):
-    """Count the request's row hit, miss or conflict by the state its first command finds."""
-    slot = state.slot
-    if slot[x, FLAGS] & CLASSIFIED:
+    bank = m[BANKS] + requests[ident, REQUEST_BANK] * BANK_FIELDS
+    address = requests[ident, REQUEST_ADDRESS]
+    queue = requests[ident, REQUEST_FLAGS] & IS_WRITE
+    requests[ident, REQUEST_ARRIVE] = tick
+    if is_write_queued(m, bank, address):
+        if queue == 1:
+            m[COUNT_COALESCED] += 1
+            tell_write(m, requests, ident, tick)
+        else:
+            m[COUNT_FORWARDED] += 1
+            tell_read(m, requests, ident, tick + 1)
         return
-    slot[x, FLAGS] |= CLASSIFIED
-    row = state.bank[slot[x, BANK], ROW]
-    outcome = 0 if row == slot[x, TARGET_ROW] else (2 if row > CLOSED else 1)
-    state.scalar[COUNT_ROW + 3 * (slot[x, FLAGS] & IS_WRITE) + outcome] += 1
+    enqueue(m, queue, ident, bank, requests[ident, REQUEST_ROW], address, tick)
+    if queue == 0:
+        m[NUM_UNISSUED_READS] += 1
 
 
-@njit(cache=True)
-def record_command(state, record, tick, command, ident, target):
-    """Append a command to the record."""
-    place = state.scalar[NUM_RECORDED]
-    state.scalar[LAST_ISSUE] = tick
-    if record.ticks.shape[0] > 0:
-        record.ticks[place] = tick
-        record.commands[place] = command
-        record.requests[place] = ident
-        record.targets[place] = target
-        state.scalar[NUM_RECORDED] = place + 1
+@inlined
+def tell_read(m, requests, ident, depart):
+    """Note when a read's data are complete. The reference tells requesters in order of issue only (a defect)."""
+    done = max(depart, m[LAST_READ_DONE]) if m[COMPATIBLE] else depart
+    requests[ident, REQUEST_DEPART] = depart
+    requests[ident, REQUEST_DONE] = done
+    m[LAST_READ_DONE] = max(m[LAST_READ_DONE], done)
+    m[LAST_DONE] = max(m[LAST_DONE], done)
 
 
-@njit(cache=True)
-def drop_active(state, place):
+@inlined
+def tell_write(m, requests, ident, tick):
+    """Note that a write is done."""
+    requests[ident, REQUEST_DEPART] = tick
+    requests[ident, REQUEST_DONE] = tick
+    m[LAST_DONE] = max(m[LAST_DONE], tick)
+
+
+@inlined
+def classify(m, slot):
+    """Count the request's row hit, miss or conflict by the state its first command finds."""
+    if m[slot + FLAGS] & CLASSIFIED == 0:
+        row = m[m[slot + BANK] + ROW]
+        outcome = 0 if row == m[slot + TARGET_ROW] else (2 if row > CLOSED else 1)
+        m[COUNT_ROW + 3 * (m[slot + FLAGS] & IS_WRITE) + outcome] += 1
+        m[slot + FLAGS] |= CLASSIFIED
+
+
+@inlined
+def record_command(m, record, tick, command, ident, target):
+    """Append a command to the record, if there is one."""
+    m[LAST_ISSUE] = tick
+    m[ACCEPT_AT] = NONE
+    if record.shape[0] > 0:
+        place = m[NUM_RECORDED]
+        record[place, RECORD_TICK] = tick
+        record[place, RECORD_COMMAND] = command
+        record[place, RECORD_REQUEST] = ident
+        if is_wide(command):
+            record[place, RECORD_TARGET] = (target - m[SCOPES]) // SCOPE_FIELDS
+        else:
+            record[place, RECORD_TARGET] = m[target + NUMBER]
+        m[NUM_RECORDED] = place + 1
+
+
+@inlined
+def drop_active(m, place):
     """Remove an entry of the active buffer, keeping the order of the others."""
-    for k in range(place, state.scalar[NUM_ACTIVE] - 1):
-        state.active[k] = state.active[k + 1]
-    state.scalar[NUM_ACTIVE] -= 1
+    slot = m[m[ACTIVE_LIST] + place]
+    m[NUM_ACTIVE] -= 1
+    for k in range(m[ACTIVE_LIST] + place, m[ACTIVE_LIST] + m[NUM_ACTIVE]):
+        m[k] = m[k + 1]
+    if m[slot + FLAGS] & IS_WRITE == 0:
+        m[NUM_ACTIVE_READS] -= 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
 
 
-@njit(cache=True)
-def append_active(state, x):
+@inlined
+def append_active(m, slot):
     """Put a request whose row is open at the end of the active buffer."""
-    scalar = state.scalar
-    state.active[scalar[NUM_ACTIVE]] = x
-    scalar[NUM_ACTIVE] += 1
-    if state.slot[x, FLAGS] & IS_WRITE == 0:
-        scalar[NUM_ACTIVE_READS] += 1
-    add_active(state, state.slot[x, BANK], 1)
+    m[m[ACTIVE_LIST] + m[NUM_ACTIVE]] = slot
+    m[NUM_ACTIVE] += 1
+    if m[slot + FLAGS] & IS_WRITE == 0:
+        m[NUM_ACTIVE_READS] += 1
+    if m[COMPATIBLE]:
+        forget_champions(m)
+    add_active(m, m[slot + BANK], 1)
 
 
-@njit(cache=True)
-def issue_access(tables, state, requests, record, x, place, command, tick):
-    """Issue a request's RD, WR, RDA or WRA and retire it. `place`: its place in the active buffer, -1 if in a queue."""
-    scalar, slot = state.scalar, state.slot
-    number = slot[x, BANK]
-    ident = slot[x, ID]
-    is_write = slot[x, FLAGS] & IS_WRITE
-    classify(state, x)
-    if place >= 0:
-        drop_active(state, place)
-        add_active(state, number, -1)
-        if not is_write:
-            scalar[NUM_ACTIVE_READS] -= 1
+@kernel
+def issue_access(m, requests, record, slot, place, command, tick):
+    """Issue a request's RD, WR, RDA or WRA and retire it. `place`: its place in the active buffer, NONE if in a queue."""
+    bank = m[slot + BANK]
+    ident = m[slot + ID]
+    is_write = m[slot + FLAGS] & IS_WRITE
+    classify(m, slot)
+    if place == NONE:
+        dequeue(m, is_write, slot)
     else:
-        dequeue(state, is_write, x)
-    apply(tables, state, command, number, 0, tick)
-    record_command(state, record, tick, command, ident, number)
-    if tables.parameter[CAP] > 0:
+        drop_active(m, place)
+        add_active(m, bank, -1)
+    apply(m, command, bank, 0, tick)
+    record_command(m, record, tick, command, ident, bank)
+    if m[CAP] > 0:
         if command == RD or command == WR:
-            count_access(tables, state, number)
+            count_access(m, bank)
         else:
-            forget_accesses(tables, state, number)
+            forget_accesses(m, bank)
     if is_write:
-        requests.depart[ident] = tick
-        requests.done[ident] = tick
-        scalar[LAST_DONE] = max(scalar[LAST_DONE], tick)
+        tell_write(m, requests, ident, tick)
     else:
-        scalar[NUM_UNISSUED_READS] -= 1
-        told_read(tables, state, requests, ident, tick + tables.parameter[READ_LATENCY])
-    release(state, x)
+        m[NUM_UNISSUED_READS] -= 1
+        tell_read(m, requests, ident, tick + m[READ_LATENCY])
+    release(m, slot)
 
 
-@njit(cache=True)
-def issue_row_command(tables, state, record, x, place, command, tick):
-    """Issue the ACT, ACT2 or PRE that brings a request nearer to its row, and move the request on after an activate."""
-    scalar, slot = state.scalar, state.slot
-    number = slot[x, BANK]
-    classify(state, x)
-    moves = command == ACT and (place >= 0 or scalar[NUM_ACTIVE] < tables.parameter[MAX_ACTIVE])
+@kernel
+def issue_row_command(m, record, slot, place, command, tick):
+    """Issue the ACT or PRE that brings a request nearer to its row, and move the request on after an activate."""
+    bank = m[slot + BANK]
+    classify(m, slot)
+    moves = command == ACT and (place != NONE or m[NUM_ACTIVE] < m[MAX_ACTIVE])
     if moves:
-        if place >= 0:
-            drop_active(state, place)
-            if slot[x, FLAGS] & IS_WRITE == 0:
-                scalar[NUM_ACTIVE_READS] -= 1
+        if place == NONE:
+            dequeue(m, m[slot + FLAGS] & IS_WRITE, slot)
         else:
-            dequeue(state, slot[x, FLAGS] & IS_WRITE, x)
-    apply(tables, state, command, number, slot[x, TARGET_ROW], tick)
-    record_command(state, record, tick, command, slot[x, ID], number)
+            drop_active(m, place)
+    apply(m, command, bank, m[slot + TARGET_ROW], tick)
+    record_command(m, record, tick, command, m[slot + ID], bank)
     if command == PRE:
-        forget_accesses(tables, state, number)
-    elif command == ACT2:
-        scalar[SPLIT_SLOT] = NO_SLOT
-        append_active(state, x)
+        forget_accesses(m, bank)
     elif moves:
-        if tables.parameter[SLOTS_KIND] == SPLIT:
-            scalar[SPLIT_SLOT] = x
-            scalar[SPLIT_DEADLINE] = tick + tables.parameter[ACTIVATE_WINDOW]
+        if m[KIND] == SPLIT:
+            m[SPLIT_SLOT] = slot
+            m[SPLIT_DEADLINE] = tick + m[ACTIVATE_WINDOW]
         else:
-            append_active(state, x)
+            append_active(m, slot)
 
 
-@njit(cache=True)
-def issue_maintenance(tables, state, record, command, target, tick):
-    """Issue a command of the priority queue's head: a refresh, or the precharge it needs first."""
-    apply(tables, state, command, target, 0, tick)
-    record_command(state, record, tick, command, -1, target)
+@kernel
+def issue_second_half(m, record, tick):
+    """Issue the ACT2 of the split activate under way."""
+    slot = m[SPLIT_SLOT]
+    apply(m, ACT2, m[slot + BANK], m[slot + TARGET_ROW], tick)
+    record_command(m, record, tick, ACT2, m[slot + ID], m[slot + BANK])
+    m[SPLIT_SLOT] = NONE
+    append_active(m, slot)
+
+
+@kernel
+def issue_maintenance(m, record, command, target, tick):
+    """Issue a refresh, or the precharge that it or the row policy needs."""
+    apply(m, command, target, 0, tick)
+    record_command(m, record, tick, command, NONE, target)
     if command == PRE:
-        forget_accesses(tables, state, target)
+        forget_accesses(m, target)
     elif command == PREA:
-        per_scope = tables.parameter[BANKS_PER_SCOPE]
-        for number in range(target * per_scope, (target + 1) * per_scope):
-            forget_accesses(tables, state, number)
+        first = m[target + FIRST_BANK]
+        for bank in range(first, first + m[BANKS_PER_SCOPE] * BANK_FIELDS, BANK_FIELDS):
+            forget_accesses(m, bank)
 
 
-@njit(cache=True)
-def extend_clock(tables, state, command, tick):
+@inlined
+def extend_sync(m, command, tick):
     """Keep WCK synchronised to the end of this access."""
-    span = tables.parameter[SYNC_READ if command == RD or command == RDA else SYNC_WRITE]
-    state.scalar[CLOCK_EXPIRY] = max(state.scalar[CLOCK_EXPIRY], tick + span)
+    span = m[SYNC_READ] if command == RD else m[SYNC_WRITE]
+    m[SYNC_EXPIRY] = max(m[SYNC_EXPIRY], tick + span)

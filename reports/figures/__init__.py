@@ -19,9 +19,15 @@ class NothingToDrawError(Exception):
 class FigureKind(Protocol):
     """A kind of figure; its fields, if any, are options with defaults."""
 
-    title: str
-    needs: tuple[str, ...]
-    """Tables that must be there, with their declared columns and at least one row."""
+    @property
+    def title(self) -> str:
+        """Heading of the figure."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Tables that must be there, with their declared columns and at least one row."""
+        ...
 
     def data(self, folder: RunFolder) -> pd.DataFrame:
         """Tidy data of the figure, base units in the column names. Raises NothingToDrawError."""

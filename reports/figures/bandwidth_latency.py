@@ -73,7 +73,7 @@ class BandwidthLatency:
             axes.set_title(style.label(tier, 24))
             axes.set_xlabel(f"Used bandwidth ({unit})")
             axes.set_xlim(0, None)
-            axes.set_ylim(0, 1.05 * data.loc[data["tier"] == tier, "latency_ns"].max())
+            axes.set_ylim(0, max(1.05 * data.loc[data["tier"] == tier, "latency_ns"].max(), 1.0))
         grid[0].set_ylabel("Loaded latency (ns)")
         handles = [
             Line2D([], [], color=s.color, marker=s.marker, fillstyle="none", label=name) for name, s in chosen.items()

@@ -32,14 +32,16 @@ class _Window:
 class Gantt:
     """Transfers as bars per route and direction, waiting pale and moving solid, in the densest stretch of the run."""
 
-    transfers: int = 160
+    transfers: int = 100
     """How many consecutive transfers are drawn."""
 
     title = "Single transfers"
     needs = ("transfers",)
 
     def data(self, folder: RunFolder) -> pd.DataFrame:
-        window = _densest(folder.table("transfers", COLUMNS), max(2, self.transfers))
+        table = folder.table("transfers", COLUMNS)
+        over_links = table[table["route"] != ""]
+        window = _densest(over_links if len(over_links) else table, max(2, self.transfers))
         rows = window.rows.assign(lane=_lanes(window.rows))
         kept, _ = busiest(rows.assign(one=1), "lane", "one", MAX_LANES)
         rows = rows[rows["lane"].isin(kept)]
@@ -67,7 +69,7 @@ class Gantt:
         chosen = style.swatches(sorted(data["cause"].unique()))
         for cause, swatch in chosen.items():
             of = (data["cause"] == cause).to_numpy()
-            axes.barh(rows[of], (done - began)[of], left=began[of], height=0.8, facecolor=swatch.color, linewidth=0)
+            axes.barh(rows[of], (done - began)[of], left=began[of], height=0.8, color=swatch.color, linewidth=0.4)
         axes.set_yticks(top + (height - 1) / 2, [style.label(lane, 40) for lane in height.index])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
@@ -82,7 +84,7 @@ class Gantt:
         total, cut = int(data["transfers_total"].max()), int(data["transfers_cut"].max())
         text = f"{len(data)} transfers, one bar each: grey from request to start, coloured from start to finish."
         if len(data) + cut < total:
-            text += f" The stretch of the run in which transfers start most densely, out of {total:,}."
+            text += f" The stretch of the run in which transfers over links start most densely, out of {total:,}."
         return text + (f" {cut} more, in the deepest queues or the least used routes, found no room." if cut else "")
 
 

@@ -1,6 +1,7 @@
 """How latency is distributed over requests: TTFT, TPOT and E2E, with p50, p90 and p99 marked."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,10 +69,11 @@ def draw_distributions(data: pd.DataFrame) -> Figure:
             swatch = chosen[str(run)]
             value = part["value_ps"].to_numpy() / factor
             axes.step(value, part["share"], where="post", color=swatch.color, linestyle=swatch.dashes)
-            _mark(axes, part, factor, unit, swatch, with_text=len(chosen) == 1)
         axes.set_title(metric)
         axes.set_xlabel(f"{metric} ({unit})")
         _limits(axes, rows["value_ps"].to_numpy() / factor)
+        for run, part in rows.groupby("run", sort=False):
+            _mark(axes, part, factor, unit, chosen[str(run)], with_text=len(chosen) == 1)
         axes.set_ylim(0, 1.02)
     grid[0].set_ylabel("Share of requests")
     if len(chosen) > 1:
@@ -84,25 +86,23 @@ def draw_distributions(data: pd.DataFrame) -> Figure:
 
 
 def _mark(axes: Axes, part: pd.DataFrame, factor: float, unit: str, swatch: style.Swatch, *, with_text: bool) -> None:
-    for share in MARKED:
-        value = float(part.loc[part["share"] == share, "value_ps"].iloc[0]) / factor
-        axes.plot([value], [share], marker=swatch.marker, color=swatch.color, zorder=4)
-        if with_text:
-            # long values stand left of the point where the curve has left room, short ones right
-            axes.annotate(
-                f"p{100 * share:.0f}  {style.plain_number(float(f'{value:.3g}'))} {unit}",
-                (value, share),
-                (5, -3),
-                textcoords="offset points",
-                va="top",
-                fontsize=style.FONT_PT - 1.5,
-            )
+    marked = part[part["share"].isin(MARKED)].drop_duplicates("share")
+    axes.plot(marked["value_ps"] / factor, marked["share"], swatch.marker, color=swatch.color, zorder=4)
+    if with_text:
+        values = [style.plain_number(float(f"{value / factor:.3g}")) for value in marked["value_ps"]]
+        lines = [f"p{100 * share:.0f}  {value} {unit}" for share, value in zip(marked["share"], values, strict=True)]
+        # the curve leaves the corner below it free, or the one above it where all values are alike
+        early = part.loc[part["share"] >= 0.3, "value_ps"].iloc[0] / factor
+        along = axes.transAxes.inverted().transform(axes.transData.transform((early, 0)))[0]
+        x, y, align, edge = (0.98, 0.05, "right", "bottom") if along < 0.5 else (0.04, 0.93, "left", "top")
+        look: Any = {"ha": align, "va": edge, "fontsize": style.FONT_PT - 1, "linespacing": 1.35}
+        axes.text(x, y, "\n".join(lines), transform=axes.transAxes, **look)
 
 
 def _limits(axes: Axes, values: np.ndarray) -> None:
     positive = values[values > 0]
     if len(positive) and values.max() / max(np.median(positive), 1e-12) > LOG_FROM_RATIO:
-        axes.set_xlim(max(positive.min(), values.max() / 1e5) * 0.8, values.max() * 2.5)
+        axes.set_xlim(max(positive.min(), values.max() / 1e5) * 0.8, values.max() * 1.2)
         style.log10_axis(axes, "x")
     else:
-        axes.set_xlim(0, max(values.max(), 1e-12) * 1.35)
+        axes.set_xlim(0, max(values.max(), 1e-12) * 1.05)

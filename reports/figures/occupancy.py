@@ -11,6 +11,7 @@ from tiergarten.reports import style
 from tiergarten.reports.binning import MAX_BINS, bin_edges, busiest
 from tiergarten.reports.figures import FIGURES, NothingToDrawError
 from tiergarten.reports.folder import RunFolder
+from tiergarten.sim.units import format_bytes
 
 MAX_TIERS = 8
 MAX_ROLES = 8
@@ -67,9 +68,11 @@ class Occupancy:
             shown = capacity / scale <= 4 * peak
             if shown and capacity > 0:
                 axes.axhline(capacity / scale, color=style.INK, linestyle=(0, (4, 2)), linewidth=0.9)
-            axes.set_ylim(0, 1.08 * (max(capacity / scale, peak) if shown else peak))
+            axes.set_ylim(0, max(1.08 * (max(capacity / scale, peak) if shown else peak), 1e-3))
             axes.set_ylabel(size)
-            share = f", at most {100 * peak * scale / capacity:.3g} % of {_size(capacity)}" if capacity > 0 else ""
+            share = (
+                f", at most {100 * peak * scale / capacity:.3g} % of {format_bytes(capacity)}" if capacity > 0 else ""
+            )
             axes.set_title(style.label(tier) + share, fontweight="normal")
         grid[-1].set_xlabel(f"Time ({unit})")
         grid[-1].set_xlim(min(0, data["time_ps"].min()) / factor, max(data["time_ps"].max(), 1) / factor)
@@ -86,11 +89,6 @@ class Occupancy:
             text += f" Of the samples in each of {MAX_BINS} bins the fullest one is drawn, so that no peak is lost."
         omitted = int(data["tiers_omitted"].max())
         return text + (f" The {omitted} least filled tiers are left out." if omitted else "")
-
-
-def _size(num_bytes: float) -> str:
-    scale, unit = style.byte_unit(num_bytes)
-    return f"{num_bytes / scale:.4g} {unit}"
 
 
 def _fullest_moments(rows: pd.DataFrame) -> pd.DataFrame:

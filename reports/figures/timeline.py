@@ -45,10 +45,14 @@ class Timeline:
     def data(self, folder: RunFolder) -> pd.DataFrame:
         tiers = folder.table("tiers", ["tier", "bin_start_ps", "bin_ps", "read_bytes", "write_bytes"])
         links = folder.table("links", ["link", "direction", "bin_start_ps", "bin_ps", "bytes"])
+        tiers, links = (table[table["bin_ps"] > 0] for table in (tiers, links))
+        if tiers.empty or links.empty:
+            raise NothingToDrawError("no bin has a length")
         data = pd.concat([_tier_lanes(tiers), _link_lanes(links, folder)], ignore_index=True)
-        if not (data["value"] > 0).any():
+        if not (data.loc[data["state"] != WAITING, "value"] > 0).any():
             raise NothingToDrawError("no byte was moved")
-        return data.round({"value": 6})
+        used = data.groupby(["lane", "state"])["value"].transform("max") > 0
+        return data[used].round({"value": 6}).reset_index(drop=True)
 
     def draw(self, data: pd.DataFrame) -> Figure:
         lanes = list(dict.fromkeys(data["lane"]))

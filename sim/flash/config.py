@@ -180,11 +180,7 @@ def _problems(config: DriveConfig) -> list[Problem]:
         for entry in fields(value):
             found += _number_problems(f"{part.name}.{entry.name}", entry.name, getattr(value, entry.name))
     if config.mapping.plane_order not in PLANE_ORDERS:
-        found.append(
-            Problem(
-                f"unknown order {config.mapping.plane_order!r}; use a permutation of CWDP", path="mapping.plane_order"
-            )
-        )
+        found.append(Problem(f"unknown order {config.mapping.plane_order!r}; use a permutation of CWDP", path="mapping.plane_order"))
     if config.collection.policy not in POLICIES:
         known = ", ".join(POLICIES)
         found.append(Problem(f"unknown policy {config.collection.policy!r}; known: {known}", path="collection.policy"))
@@ -205,12 +201,7 @@ def _number_problems(path: str, name: str, value: object) -> list[Problem]:
 def _size_problems(config: DriveConfig) -> list[Problem]:
     geometry = config.geometry
     if geometry.blocks_per_plane < 14:
-        return [
-            Problem(
-                "a plane needs at least 14 blocks: 3 open ones, 10 in reserve, 1 for data",
-                path="geometry.blocks_per_plane",
-            )
-        ]
+        return [Problem("a plane needs at least 14 blocks: 3 open ones, 10 in reserve, 1 for data", path="geometry.blocks_per_plane")]
     if config.logical_sectors < geometry.sectors_per_page:
         return [Problem("nothing is left for data", path="mapping.overprovisioning")]
     if config.cache.capacity_bytes < geometry.page_bytes:

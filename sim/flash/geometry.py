@@ -73,18 +73,9 @@ class FlashGeometry:
             if name not in ("cell", "page_bytes") and value < 1
         ]
         if self.planes_per_die > 4:
-            found.append(
-                Problem(
-                    f"at most 4 (the multi-plane command times end there), is {self.planes_per_die}",
-                    path="planes_per_die",
-                )
-            )
+            found.append(Problem(f"at most 4 (the multi-plane command times end there), is {self.planes_per_die}", path="planes_per_die"))
         if self.page_bytes < SECTOR_BYTES or self.page_bytes & (self.page_bytes - 1):
-            found.append(
-                Problem(
-                    f"must be a power of two of at least {SECTOR_BYTES} bytes, is {self.page_bytes}", path="page_bytes"
-                )
-            )
+            found.append(Problem(f"must be a power of two of at least {SECTOR_BYTES} bytes, is {self.page_bytes}", path="page_bytes"))
         elif self.sectors_per_page > MAX_SECTORS_PER_PAGE:
             limit = MAX_SECTORS_PER_PAGE * SECTOR_BYTES
             found.append(Problem(f"at most {limit} bytes, is {self.page_bytes}", path="page_bytes"))
@@ -97,11 +88,7 @@ def plane_strides(order: str, geometry: FlashGeometry) -> tuple[int, int, int, i
     Raises InputError for an order that is not a permutation of CWDP.
     """
     if order not in PLANE_ORDERS:
-        raise InputError(
-            Problem(
-                f"unknown plane allocation order {order!r}. {did_you_mean(order, PLANE_ORDERS)}", path="plane_order"
-            )
-        )
+        raise InputError(Problem(f"unknown plane allocation order {order!r}. {did_you_mean(order, PLANE_ORDERS)}", path="plane_order"))
     counts = {
         "C": geometry.channels,
         "W": geometry.chips_per_channel,

@@ -60,11 +60,7 @@ def _checked(device: Dictionary[str, Any]) -> dict[str, Any]:
             found.append(Problem(f"{value!r} is not modelled; use {' or '.join(FIXED[key])}", path=key))
         if key in DEFAULTS:
             default = DEFAULTS[key]
-            good = (
-                isinstance(value, int | float) and not isinstance(value, bool)
-                if isinstance(default, int | float)
-                else True
-            )
+            good = isinstance(value, int | float) and not isinstance(value, bool) if isinstance(default, int | float) else True
             if isinstance(default, bool):
                 good = isinstance(value, bool)
             elif isinstance(default, str):
@@ -119,9 +115,7 @@ def drive_from_mqsim(name: str, device: Dictionary[str, Any], cache_mode: str = 
             tCL_ns=v["Data_Cache_DRAM_tCL"],
             tRP_ns=v["Data_Cache_DRAM_tRP"],
         ),
-        mapping=Mapping(
-            v["Ideal_Mapping_Table"], v["CMT_Capacity"], v["Plane_Allocation_Scheme"], v["Overprovisioning_Ratio"]
-        ),
+        mapping=Mapping(v["Ideal_Mapping_Table"], v["CMT_Capacity"], v["Plane_Allocation_Scheme"], v["Overprovisioning_Ratio"]),
         collection=Collection(
             policy=v["GC_Block_Selection_Policy"],
             threshold=v["GC_Exec_Threshold"],

@@ -143,9 +143,7 @@ def workload_problems(workload: Mapping[str, Any]) -> list[Problem]:
     elif kind == "trace":
         generator = workload.get("gen")
         if generator not in TRACES:
-            return [
-                Problem(f"unknown generator {generator!r}. {did_you_mean(str(generator), TRACES)}", path="workload.gen")
-            ]
+            return [Problem(f"unknown generator {generator!r}. {did_you_mean(str(generator), TRACES)}", path="workload.gen")]
         needed = TRACES[generator]
     else:
         return [Problem(f"unknown kind {kind!r}; use closed or trace", path="workload.kind")]
@@ -158,12 +156,7 @@ def workload_problems(workload: Mapping[str, Any]) -> list[Problem]:
     for key, value in workload.items():
         if key in ("kind", "gen", "dist", "cache"):
             continue
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or value < 0
-            or (value == 0 and key not in ("read_pct", "seed"))
-        ):
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0 or (value == 0 and key not in ("read_pct", "seed")):
             found.append(Problem(f"must be a positive number, is {value!r}", path=f"workload.{key}"))
     if kind == "closed" and workload.get("dist") not in ("RANDOM_UNIFORM", "STREAMING"):
         dist = workload.get("dist")

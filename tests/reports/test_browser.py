@@ -97,3 +97,13 @@ def test_a_comparison_is_quiet_and_drawn(browser: Browser, reported: Path, hosti
     assert (visit.console, visit.dialogs) == ([], [])
     assert browser.evaluate("document.querySelectorAll('figure svg').length") == 1
     assert browser.evaluate("document.querySelectorAll('script').length") == 0
+
+
+def test_on_paper_no_table_is_wider_than_the_page(browser: Browser, reported: Path) -> None:
+    browser.open(reported / "report.html", width=700)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    widths = browser.evaluate(
+        "[...document.querySelectorAll('table, pre, figure')].map(e => e.getBoundingClientRect().width)"
+    )
+    assert len(widths) > 18
+    assert max(widths) <= 700

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from result_folders import Toy, write_folder
+from result_folders import Toy, sweep_table, write_folder, write_table
 
 from tiergarten.reports import make_report, write_comparison
 from tiergarten.reports.folder import RunFolder
@@ -115,9 +115,9 @@ def test_ids_on_the_page_are_unique_and_references_resolve(reader: Reader) -> No
     assert targets <= set(ids)
 
 
-def test_pages_stay_small(reported: Path, hostile: Path) -> None:
+def test_pages_stay_small(reported: Path) -> None:
     assert (reported / "report.html").stat().st_size < 3_000_000
-    assert sum(path.stat().st_size for path in hostile.rglob("*") if path.is_file()) < 10_000_000
+    assert sum(path.stat().st_size for path in reported.rglob("*") if path.is_file()) < 10_000_000
 
 
 def test_figures_left_out_are_named_with_the_reason(copy: Path) -> None:
@@ -131,9 +131,22 @@ def test_figures_left_out_are_named_with_the_reason(copy: Path) -> None:
 def test_a_folder_with_a_manifest_alone_still_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
     text = Reader(make_report(tmp_path).read_text()).text
-    assert "The run has no metrics." in text
+    assert "No table for any figure." in text
     assert not (tmp_path / "trace.perfetto.json").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "manifest.json", "report.html"]
+
+
+def test_the_page_of_a_sweep_lists_every_point_and_why_one_failed(tmp_path: Path) -> None:
+    table = sweep_table()
+    write_table(
+        tmp_path, "sweep", table.assign(error=["<b>does not fit</b>" if v != v else "" for v in table["ttft_p99_ms"]])
+    )
+    reader = Reader(make_report(tmp_path).read_text())
+    check_harmless(reader)
+    assert reader.text.count("<b>does not fit</b>") == 4
+    for text in ("141 GiB", "tiers.hbm.capacity", "Pareto front"):
+        assert text in reader.text
+    assert "run.seed" not in reader.text  # it does not vary
 
 
 @pytest.mark.parametrize("manifest", [

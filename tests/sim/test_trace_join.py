@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiergarten.sim.trace import Accesses, Objects, Ops, Role, Trace
@@ -45,6 +45,7 @@ def test_repeated_layers_share_and_carry_what_they_are_told():
     assert lives["table"] == (-1, 6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6))
 def test_repeat_multiplies_ops_flops_and_bytes(times):
     deep = repeat(layer(), times, shared=["table"], carry={"y": "x"})

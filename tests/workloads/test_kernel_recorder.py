@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -26,6 +26,7 @@ def recorded_bytes(data: np.ndarray, index) -> list[int]:
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=5)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_basic_indices_touch_what_numpy_touches(data):
     shape = data.draw(shapes)
@@ -34,6 +35,7 @@ def test_basic_indices_touch_what_numpy_touches(data):
     assert recorded_bytes(array, index) == touched_bytes(array, index)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_integer_arrays_touch_what_numpy_touches(data):
     shape = data.draw(shapes)

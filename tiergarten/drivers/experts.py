@@ -15,7 +15,7 @@ from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
-from tiergarten.sim.params import StrictModel
+from tiergarten.sim.params import StrictModel, chosen
 from tiergarten.sim.policies import eviction_policies
 from tiergarten.sim.units import NEVER_PS, format_bytes
 
@@ -103,7 +103,11 @@ class ExpertsParams(StrictModel):
 class ExpertsPolicies(StrictModel):
     """Keys of `policies:` for a workload of kind `experts`."""
 
-    eviction: str = Field("lru", description="Which cached expert leaves; `tiergarten list policies` shows the names.")
+    eviction: Annotated[Any, chosen(eviction_policies)] = Field(
+        "lru",
+        validate_default=True,
+        description="Which cached expert leaves; `tiergarten list policies` shows the names.",
+    )
     order: Literal["copies-first", "overlapped"] = Field(
         "copies-first",
         description="copies-first: copy all missing experts of a batch, then run its prompts; "
@@ -127,7 +131,7 @@ class Experts(Driver):
     policies: ExpertsPolicies
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
-        params, eviction = self.params, self.policies.eviction
+        params = self.params
         problems = []
         for key in ("home", "cache"):
             name = getattr(params, key)
@@ -135,9 +139,6 @@ class Experts(Driver):
                 problems.append((f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
         if params.home == params.cache:
             problems.append(("workload.cache", "must be another tier than `home`"))
-        if eviction not in eviction_policies:
-            known = did_you_mean(eviction, eviction_policies.names())
-            problems.append(("policies.eviction", f"unknown eviction policy {eviction!r}. {known}"))
         num_prompts = (params.warm_up_batches + params.batches) * params.batch_size
         if num_prompts > MAX_PROMPTS:
             text = f"{num_prompts} prompts with the warm-up; a run serves at most {MAX_PROMPTS}"
@@ -167,9 +168,12 @@ class Experts(Driver):
         experts = self._asked(machine)
         plan = self._plan(machine)
         cached = params.footprint.cached_experts(machine.system.tier(params.cache).capacity_bytes)
-        future = FutureUses(enumerate(experts)) if self.policies.eviction == "opt" else None
-        setup = EvictionSetup(cached, future, machine.rng("eviction"))
-        policy = eviction_policies.get(self.policies.eviction)(setup)
+        future = FutureUses(enumerate(experts)) if self.policies.eviction.name == "opt" else None
+        eviction = self.policies.eviction
+        setup = EvictionSetup(
+            cached, future, machine.rng("eviction"), eviction.params, machine.choosers.get(self.params.cache)
+        )
+        policy = eviction.cls(setup)
         server = ExpertServer(machine.engine, machine.system, machine.placement, policy, plan)
         machine.engine.process(server.serve(experts, machine.progress))
         machine.run()

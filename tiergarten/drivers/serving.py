@@ -24,7 +24,7 @@ from tiergarten.accelerators.serving.outcome import (
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
-from tiergarten.sim.params import Ps, Share, StrictModel
+from tiergarten.sim.params import Chosen, Ps, Share, StrictModel, chosen
 from tiergarten.sim.policies import eviction_policies
 from tiergarten.sim.prefix import PrefixTree, prefix_tree
 from tiergarten.sim.trace import RequestTrace, Role
@@ -58,6 +58,9 @@ class Batching(StrictModel):
     max_tokens: int = Field(
         2048, gt=0, le=10_000_000, description="Tokens of an iteration: one per decoding request, the rest prefill."
     )
+    overhead: Ps = Field(
+        0, description="Time of an iteration beyond the device's own: scheduling, sampling, detokenising."
+    )
 
 
 class ServingParams(StrictModel):
@@ -79,11 +82,26 @@ class ServingParams(StrictModel):
     hit_rate_curve: bool = Field(True, description="Also replay hit rates against capacity, without the clock.")
 
 
+EVERY_TIER = ""
+"""Key of the policy that all tiers have which are not named."""
+
+
+def _by_tier(value: Any) -> Any:
+    """One policy for every tier, as its name or `{name: ..., ...}`, or a mapping of tiers to such policies."""
+    if isinstance(value, str) or (isinstance(value, dict) and "name" in value):
+        value = {EVERY_TIER: value}
+    if not isinstance(value, dict):
+        return value
+    return {EVERY_TIER: "lru"} | value
+
+
 class ServingPolicies(StrictModel):
     """Keys of `policies:` for a workload of kind `serving`."""
 
-    eviction: str | dict[str, str] = Field(
-        "lru", description="Which block leaves a full tier: one policy, or one by tier; others use lru."
+    eviction: Annotated[dict[str, Annotated[Any, chosen(eviction_policies)]], BeforeValidator(_by_tier)] = Field(
+        "lru",
+        validate_default=True,
+        description="Which block leaves a full tier: one policy, or one by tier; others use lru.",
     )
     write: WriteMode = Field(
         WriteMode.THROUGH,
@@ -128,19 +146,11 @@ class Serving(Driver):
         return problems
 
     def _check_policies(self) -> list[tuple[str, str]]:
-        given = self.policies.eviction
-        by_tier = given if isinstance(given, dict) else dict.fromkeys(self.params.cache, given)
-        problems = [
+        return [
             (f"policies.eviction.{tier}", f"is no tier of workload.cache ({', '.join(self.params.cache)})")
-            for tier in by_tier
-            if tier not in self.params.cache
+            for tier in self.policies.eviction
+            if tier != EVERY_TIER and tier not in self.params.cache
         ]
-        for tier, name in by_tier.items():
-            if name not in eviction_policies:
-                key = f"policies.eviction.{tier}" if isinstance(given, dict) else "policies.eviction"
-                known = did_you_mean(name, eviction_policies.names())
-                problems.append((key, f"unknown eviction policy {name!r}. {known}"))
-        return list(dict.fromkeys(problems))
 
     def _device(self, devices: Mapping[str, DeviceSpec]) -> DeviceSpec:
         """The device that serves. ValueError if the scenario does not say which."""
@@ -170,16 +180,29 @@ class Serving(Driver):
             trace,
             tree,
             KvTiers(machine.system, machine.placement, levels, self.policies.write),
-            step_costs(
-                params.model, device, machine.system.tier(params.cache[0]).spec.read_bytes_per_s, params.number_format
-            ),
+            self._step_costs(machine, device),
             BatchLimits(params.batching.max_requests, params.batching.max_tokens),
             machine.progress,
         )
         engine.start()
         machine.run()
         engine.check_done()
+        if engine.records.is_rejected.all():
+            message = f"none of the {len(trace)} requests fits into {format_bytes(levels[0].capacity_bytes)} beside the weights"
+            raise ScenarioError(Problem(message, path=f"tiers.{params.cache[0]}.capacity"))
         return self._output(machine, engine, trace, device)
+
+    def _step_costs(self, machine: Machine, device: DeviceSpec) -> StepCosts:
+        """Rates that the device reaches. Where its data has a fixed cost per layer, weights stream at its `memory` share."""
+        params, efficiency = self.params, device.efficiency
+        memory = machine.system.tier(params.cache[0]).spec.read_bytes_per_s
+        return StepCosts(
+            params.model,
+            device.flops_per_s(params.number_format) * efficiency.get("prefill", 1.0),
+            memory * efficiency.get("memory" if device.overhead.layer else "decode", 1.0),
+            device.overhead.layer,
+            params.batching.overhead,
+        )
 
     def _levels(self, machine: Machine, trace: RequestTrace, tree: PrefixTree | None) -> list[Level]:
         params = self.params
@@ -193,15 +216,17 @@ class Serving(Driver):
             policy = self._eviction(name)
             setup = EvictionSetup(
                 max(1, capacity // block_bytes),
-                _future(tree) if policy == "opt" else None,
+                _future(tree) if policy.name == "opt" else None,
                 machine.rng(f"eviction {name}"),
+                policy.params,
+                machine.choosers.get(name),
             )
-            levels.append(Level(name, capacity, block_bytes, eviction_policies.get(policy)(setup), parents))
+            levels.append(Level(name, capacity, block_bytes, policy.cls(setup), parents))
         return levels
 
-    def _eviction(self, tier: str) -> str:
-        given = self.policies.eviction
-        return given.get(tier, "lru") if isinstance(given, dict) else given
+    def _eviction(self, tier: str) -> Chosen:
+        by_tier: dict[str, Chosen] = self.policies.eviction
+        return by_tier.get(tier) or by_tier[EVERY_TIER]
 
     def _output(self, machine: Machine, engine: ServingEngine, trace: RequestTrace, device: DeviceSpec) -> Output:
         params, records = self.params, engine.records
@@ -218,7 +243,10 @@ class Serving(Driver):
                 **device_metrics(engine, device, elapsed_ps, finished_tokens),
             },
             tables=tables,
-            states_ps={"device": device_states(engine)},
+            states_ps={
+                "device": device_states(engine),
+                params.cache[0]: _memory_states(machine, engine, params.cache[0]),
+            },
             trace_hash=trace.digest(),
         )
 
@@ -231,7 +259,9 @@ class Serving(Driver):
         top = max(2, min(sum(sizes), 2 * needed))
         capacities = np.unique(np.geomspace(max(1, min(sizes[0], top) // 16), top, 10).astype(int)).tolist()
         names = [
-            name for name in dict.fromkeys(["fifo", "lru", "opt", self._eviction(params.cache[0])]) if name in KERNELS
+            name
+            for name in dict.fromkeys(["fifo", "lru", "opt", self._eviction(params.cache[0]).name])
+            if name in KERNELS
         ]
         frame = hit_rates(trace, capacities, names)
         return pa.table(
@@ -243,16 +273,13 @@ class Serving(Driver):
         )
 
 
-def step_costs(shape: ModelShape, device: DeviceSpec, memory_bytes_per_s: float, number_format: str) -> StepCosts:
-    """Rates that the device reaches: with a fixed cost per layer in its data, weights stream at its `memory` share."""
-    efficiency = device.efficiency
-    share = efficiency.get("memory" if device.overhead.layer else "decode", 1.0)
-    return StepCosts(
-        shape,
-        device.flops_per_s(number_format) * efficiency.get("prefill", 1.0),
-        memory_bytes_per_s * share,
-        device.overhead.layer,
-    )
+def _memory_states(machine: Machine, engine: ServingEngine, name: str) -> dict[str, int]:
+    """Time that the device's own memory needs for its transfers and, at full bandwidth, for the bytes of the compute."""
+    tier = machine.system.tier(name)
+    elapsed_ps = machine.engine.now_ps
+    transfers_ps = min(tier.server.busy_ps, elapsed_ps)
+    compute_ps = round(engine.memory_bytes / tier.spec.read_bytes_per_s * PS_PER_S)
+    return {"busy": transfers_ps, "compute": min(compute_ps, elapsed_ps - transfers_ps)}
 
 
 def _future(tree: PrefixTree | None) -> FutureUses:

@@ -54,7 +54,7 @@ class Tree:
 
 def dotted(key: Key) -> str:
     """`tiers.hbm.capacity`; list items as `sweep.values.0`."""
-    return ".".join(str(part) for part in key)
+    return ".".join(str(part) for part in key if part != "")
 
 
 def read_yaml(path: Path, shown_as: str | None = None) -> Tree:

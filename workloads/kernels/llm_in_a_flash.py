@@ -22,8 +22,9 @@ class LlmInAFlash:
     The paper's (Secs. 3, 4): a low-rank predictor, a window over the last k tokens, up-projection row and
     down-projection column bundled (2·d·P bytes a read), a preallocated DRAM matrix whose deleted rows are overwritten
     by its last ones. Derived: flash bytes = newly needed neurons·2·d·P. Ours: random weights with biases that make
-    about `activity` of the neurons fire, the predictor is the truncated singular vectors of the up-projection, a token's
-    neurons overlap with the last one's because tokens drift. Recall is the share of active neurons that were predicted.
+    about `activity` of the neurons fire, the predictor is the truncated singular vectors of the up-projection, a
+    token's neurons overlap with the last one's because tokens drift. Recall is the share of active neurons that were
+    predicted.
     """
 
     width: int = 64

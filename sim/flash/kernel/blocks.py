@@ -6,98 +6,93 @@ frontiers: host data, translation pages, pages moved by collection.
 
 from numba import njit
 
-from tiergarten.sim.flash.kernel.journal import put_block, put_owner
+from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, Param, Plane
+from tiergarten.sim.flash.kernel.records import block_of_ppn, lpn_at
 
 
 @njit(cache=True)
-def take_free_block(s, plane, holds_mapping):
-    """Take a block out of the pool (over the whole drive's numbering), NONE from an empty pool."""
-    blocks = s.param[Param.BLOCKS]
+def end_of_blocks(m, plane):
+    """One past the handle of the plane's last block; its first is Plane.FIRST_BLOCK."""
+    return m[plane + Plane.FIRST_BLOCK] + m[Param.BLOCKS] * Block.WORDS
+
+
+@njit(cache=True)
+def take_free_block(m, plane, holds_mapping):
+    """Take a block out of the pool, NONE from an empty pool."""
     best = NONE
-    for block in range(plane * blocks, (plane + 1) * blocks):
-        if s.block[block, Block.IN_POOL] and (
+    for block in range(m[plane + Plane.FIRST_BLOCK], end_of_blocks(m, plane), Block.WORDS):
+        if m[block + Block.IN_POOL] == 0:
+            continue
+        if (
             best == NONE
-            or s.block[block, Block.ERASES] < s.block[best, Block.ERASES]
-            or (
-                s.block[block, Block.ERASES] == s.block[best, Block.ERASES]
-                and s.block[block, Block.IN_POOL] < s.block[best, Block.IN_POOL]
-            )
+            or m[block + Block.ERASES] < m[best + Block.ERASES]
+            or (m[block + Block.ERASES] == m[best + Block.ERASES] and m[block + Block.IN_POOL] < m[best + Block.IN_POOL])
         ):
             best = block
     if best == NONE:
         return NONE
-    put_block(s, best, Block.IN_POOL, 0)
-    put_block(s, best, Block.HOLDS_MAPPING, holds_mapping)
-    s.glob[Glob.POOL_NUMBER] += 1
-    put_block(s, best, Block.OPENED, s.glob[Glob.POOL_NUMBER])
-    s.plane[plane, Plane.FREE_BLOCKS] -= 1
+    m[Glob.POOL_NUMBER] += 1
+    put(m, best + Block.IN_POOL, 0)
+    put(m, best + Block.HOLDS_MAPPING, holds_mapping)
+    put(m, best + Block.OPENED, m[Glob.POOL_NUMBER])
+    m[plane + Plane.FREE_BLOCKS] -= 1
     return best
 
 
 @njit(cache=True)
-def put_free_block(s, block):
-    """Put an erased block into its plane's pool."""
-    s.glob[Glob.POOL_NUMBER] += 1
-    put_block(s, block, Block.IN_POOL, s.glob[Glob.POOL_NUMBER])
-    s.plane[block // s.param[Param.BLOCKS], Plane.FREE_BLOCKS] += 1
-
-
-@njit(cache=True)
-def erase_block(s, block):
+def erase_block(m, block):
     """Book an erase: the block returns to the pool, or is retired when its endurance is used up."""
-    put_block(s, block, Block.WRITTEN, 0)
-    put_block(s, block, Block.INVALID, 0)
-    put_block(s, block, Block.ERASES, s.block[block, Block.ERASES] + 1)
-    put_block(s, block, Block.HOLDS_MAPPING, 0)
-    limit = s.param[Param.ENDURANCE_CYCLES]
-    if limit and s.block[block, Block.ERASES] >= limit:
-        put_block(s, block, Block.RETIRED, 1)
-        s.plane[block // s.param[Param.BLOCKS], Plane.GOOD_BLOCKS] -= 1
-        s.glob[Glob.BLOCKS_RETIRED] += 1
+    put(m, block + Block.WRITTEN, 0)
+    put(m, block + Block.INVALID, 0)
+    add(m, block + Block.ERASES, 1)
+    put(m, block + Block.HOLDS_MAPPING, 0)
+    plane = m[block + Block.PLANE]
+    limit = m[Param.ENDURANCE_CYCLES]
+    if limit and m[block + Block.ERASES] >= limit:
+        put(m, block + Block.RETIRED, 1)
+        m[plane + Plane.GOOD_BLOCKS] -= 1
+        m[Glob.BLOCKS_RETIRED] += 1
     else:
-        put_free_block(s, block)
+        m[Glob.POOL_NUMBER] += 1
+        put(m, block + Block.IN_POOL, m[Glob.POOL_NUMBER])
+        m[plane + Plane.FREE_BLOCKS] += 1
 
 
 @njit(cache=True)
-def next_page(s, plane, frontier, owner):
-    """Append a page to a frontier (a Plane column) for `owner`; returns its physical number and whether the block is now full.
+def next_page(m, plane, frontier, owner):
+    """Append a page to a frontier (a field of Plane) for `owner`; returns its physical number and whether the block is now full.
 
     A plane without a block to open sets OUT_OF_BLOCKS, on which the event loop stops.
     """
-    block = s.plane[plane, frontier]
+    block = m[plane + frontier]
     if block == NONE:
-        s.glob[Glob.OUT_OF_BLOCKS] = 1
-        return plane * s.param[Param.BLOCKS] * s.param[Param.PAGES], False
-    page = s.block[block, Block.WRITTEN]
-    put_block(s, block, Block.WRITTEN, page + 1)
-    ppn = block * s.param[Param.PAGES] + page
-    put_owner(s, ppn, owner)
-    full = page + 1 == s.param[Param.PAGES]
+        m[Glob.OUT_OF_BLOCKS] = 1
+        return m[m[plane + Plane.FIRST_BLOCK] + Block.FIRST_PPN], False
+    page = m[block + Block.WRITTEN]
+    put(m, block + Block.WRITTEN, page + 1)
+    ppn = m[block + Block.FIRST_PPN] + page
+    put(m, m[Param.OWNER_AT] + ppn, owner)
+    full = page + 1 == m[Param.PAGES]
     if full:
-        s.plane[plane, frontier] = take_free_block(s, plane, frontier == Plane.MAPPING_BLOCK)
+        m[plane + frontier] = take_free_block(m, plane, frontier == Plane.MAPPING_BLOCK)
     return ppn, full
 
 
 @njit(cache=True)
-def invalidate(s, ppn):
+def invalidate(m, ppn):
     """The page no longer holds the newest data of its owner."""
-    put_owner(s, ppn, 0)
-    put_block(s, ppn // s.param[Param.PAGES], Block.INVALID, s.block[ppn // s.param[Param.PAGES], Block.INVALID] + 1)
+    put(m, m[Param.OWNER_AT] + ppn, 0)
+    add(m, block_of_ppn(m, ppn) + Block.INVALID, 1)
 
 
 @njit(cache=True)
-def plane_of_lpn(s, lpn):
-    """Plane on which a logical page is placed."""
-    p = s.param
-    channel = lpn // p[Param.STRIDE_C] % p[Param.CHANNELS]
-    chip = lpn // p[Param.STRIDE_W] % p[Param.CHIPS]
-    die = lpn // p[Param.STRIDE_D] % p[Param.DIES]
-    plane = lpn // p[Param.STRIDE_P] % p[Param.PLANES_PER_DIE]
-    return ((channel * p[Param.CHIPS] + chip) * p[Param.DIES] + die) * p[Param.PLANES_PER_DIE] + plane
+def plane_of_lpn(m, lpn):
+    """Plane on which a logical page is placed: the orders repeat after as many pages as there are planes."""
+    return m[m[Param.PLANE_MAP_AT] + lpn % m[Param.PLANES]]
 
 
 @njit(cache=True)
-def ppn_of_lpn(s, lpn):
+def ppn_of_lpn(m, lpn):
     """Physical page of a logical page, NONE if it was never written."""
-    return s.lpn[lpn, Lpn.PPN_1] - 1
+    return m[lpn_at(m, lpn) + Lpn.PPN_1] - 1

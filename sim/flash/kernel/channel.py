@@ -8,8 +8,8 @@ from numba import njit
 
 from tiergarten.sim.flash.geometry import CellType
 from tiergarten.sim.flash.kernel.events import Event, push_event
-from tiergarten.sim.flash.kernel.layout import NONE, Chan, Glob, Link, Op, Param, Slot, Source, Txn, Unit
-from tiergarten.sim.flash.kernel.queues import append, data_row, take_first
+from tiergarten.sim.flash.kernel.layout import NONE, Channel, Glob, List, Op, Param, Plane, Source, Txn, Unit
+from tiergarten.sim.flash.kernel.records import append, take_first
 
 READ_COMMAND_NS = (290, 650)
 """First plane, each further plane: tCS + 6 tWC + tWB + tRR, then tDBSY + 6 tWC."""
@@ -20,10 +20,12 @@ ERASE_COMMAND_NS = (220, 700)
 
 
 @njit(cache=True)
-def data_ns(s, num_bytes):
+def data_ns(m, num_bytes):
     """Time of a page's data on the channel, in either direction."""
-    p = s.param
-    return num_bytes // p[Param.DATA_GRAIN_BYTES] * p[Param.DATA_NS_NUMERATOR] // p[Param.DATA_NS_DENOMINATOR]
+    if num_bytes != m[Param.DATA_BYTES_SEEN]:
+        m[Param.DATA_BYTES_SEEN] = num_bytes
+        m[Param.DATA_NS_SEEN] = num_bytes // m[Param.DATA_GRAIN_BYTES] * m[Param.DATA_NS_NUMERATOR] >> m[Param.DATA_NS_SHIFT]
+    return m[Param.DATA_NS_SEEN]
 
 
 @njit(cache=True)
@@ -37,22 +39,22 @@ def page_type(cell, page):
 
 
 @njit(cache=True)
-def array_ns(s, op, page):
+def array_ns(m, op, page):
     """Time in the array, from the end of the command to ready."""
-    kind = page_type(s.param[Param.CELL], page)
+    kind = page_type(m[Param.CELL], page)
     if op == Op.READ:
-        return s.param[Param.READ_NS + kind] + s.param[Param.READY_NS]
+        return m[Param.READ_NS + kind] + m[Param.READY_NS]
     if op == Op.PROGRAM:
-        return s.param[Param.PROGRAM_NS + kind]
+        return m[Param.PROGRAM_NS + kind]
     if op == Op.COPYBACK:
-        return s.param[Param.READ_NS + kind] + s.param[Param.PROGRAM_NS + kind]
-    return s.param[Param.ERASE_NS]
+        return m[Param.READ_NS + kind] + m[Param.PROGRAM_NS + kind]
+    return m[Param.ERASE_NS]
 
 
 @njit(cache=True)
-def command_ns(s, first, count):
+def command_ns(m, first, count):
     """Time on the channel of a command over `count` planes, with the data of a program."""
-    op = s.txn[first, Txn.OP]
+    op = m[first + Txn.OP]
     more = count - 1
     if op == Op.READ:
         return READ_COMMAND_NS[0] + more * READ_COMMAND_NS[1]
@@ -62,88 +64,98 @@ def command_ns(s, first, count):
     if op == Op.PROGRAM:
         t = first
         while t != NONE:
-            time += data_ns(s, s.txn[t, Txn.BYTES])
-            t = s.txn[t, Txn.COMMAND_NEXT]
+            time += data_ns(m, m[t + Txn.BYTES])
+            t = m[t + Txn.COMMAND_NEXT]
     return time
 
 
 @njit(cache=True)
-def count_command(s, op, count):
+def count_command(m, op, count):
     """Keep the drive's counters of commands and pages."""
-    g = s.glob
     if op == Op.READ:
-        g[Glob.MULTIPLANE_READS if count > 1 else Glob.READ_COMMANDS] += 1
-        g[Glob.PAGES_READ] += count
+        m[Glob.MULTIPLANE_READS if count > 1 else Glob.READ_COMMANDS] += 1
+        m[Glob.PAGES_READ] += count
     elif op == Op.ERASE:
-        g[Glob.ERASE_COMMANDS] += 1
-        g[Glob.BLOCKS_ERASED] += count
+        m[Glob.ERASE_COMMANDS] += 1
+        m[Glob.BLOCKS_ERASED] += count
     else:
-        g[Glob.MULTIPLANE_PROGRAMS if count > 1 else Glob.PROGRAM_COMMANDS] += 1
-        g[Glob.PAGES_PROGRAMMED] += count
+        m[Glob.MULTIPLANE_PROGRAMS if count > 1 else Glob.PROGRAM_COMMANDS] += 1
+        m[Glob.PAGES_PROGRAMMED] += count
 
 
 @njit(cache=True)
-def send_command(s, unit):
+def send_command(m, unit):
     """Send the command just collected (Glob.COMMAND_*) to its die; the channel must be free."""
-    g = s.glob
-    first = g[Glob.COMMAND_HEAD]
-    count = g[Glob.COMMAND_COUNT]
-    op = s.txn[first, Txn.OP]
-    leader = s.txn[first, Txn.PLANE]
-    count_command(s, op, count)
-    s.slot[leader, Slot.TXN] = first
-    s.slot[leader, Slot.COUNT] = count
+    first = m[Glob.COMMAND_HEAD]
+    count = m[Glob.COMMAND_COUNT]
+    op = m[first + Txn.OP]
+    leader = m[first + Txn.PLANE]
+    count_command(m, op, count)
+    m[leader + Plane.TXN] = first
+    m[leader + Plane.COUNT] = count
     t = first
     while t != NONE:
-        s.slot[s.txn[t, Txn.PLANE], Slot.BUSY] = 1
-        t = s.txn[t, Txn.COMMAND_NEXT]
-    s.unit[unit, Unit.BUSY] += 1
+        m[m[t + Txn.PLANE] + Plane.BUSY] = 1
+        t = m[t + Txn.COMMAND_NEXT]
+    m[unit + Unit.BUSY] += 1
     if op != Op.READ:
-        s.unit[unit, Unit.PROGRAM_SLOT] = leader
-        s.unit[unit, Unit.PHASE] = 0
-        s.unit[unit, Unit.SUSPENSIONS] = 0
-    s.chan[unit // s.param[Param.UNITS_PER_CHANNEL], Chan.BUSY] = 1
-    push_event(s, g[Glob.NOW] + command_ns(s, first, count), Event.COMMAND_SENT, leader)
+        m[unit + Unit.PROGRAM_PLANE] = leader
+        m[unit + Unit.PHASE] = 0
+        m[unit + Unit.SUSPENSIONS] = 0
+    m[m[unit + Unit.CHANNEL] + Channel.BUSY] = 1
+    push_event(m, m[Glob.NOW] + command_ns(m, first, count), Event.COMMAND_SENT, leader)
 
 
 @njit(cache=True)
-def start_array(s, leader, extra_ns):
+def start_array(m, leader, extra_ns):
     """The command has arrived: the array starts, `extra_ns` late where a suspended operation has to give way first."""
-    first = s.slot[leader, Slot.TXN]
-    end = s.glob[Glob.NOW] + extra_ns + array_ns(s, s.txn[first, Txn.OP], s.txn[first, Txn.PAGE])
-    s.slot[leader, Slot.END] = end
-    s.slot[leader, Slot.EVENT] = push_event(s, end, Event.ARRAY_READY, leader)
+    first = m[leader + Plane.TXN]
+    end = m[Glob.NOW] + extra_ns + array_ns(m, m[first + Txn.OP], m[first + Txn.PAGE])
+    m[leader + Plane.END] = end
+    m[leader + Plane.EVENT] = push_event(m, end, Event.ARRAY_READY, leader)
 
 
 @njit(cache=True)
-def send_page(s, channel, t):
+def send_page(m, channel, t):
     """Start sending a page out; the channel must be free."""
-    s.chan[channel, Chan.BUSY] = 1
-    s.chan[channel, Chan.SENDING] = t
-    push_event(s, s.glob[Glob.NOW] + data_ns(s, s.txn[t, Txn.BYTES]), Event.DATA_SENT, channel)
+    m[channel + Channel.BUSY] = 1
+    m[channel + Channel.SENDING] = t
+    push_event(m, m[Glob.NOW] + data_ns(m, m[t + Txn.BYTES]), Event.DATA_SENT, channel)
 
 
 @njit(cache=True)
-def pages_ready(s, leader, channel):
+def data_queue_of(source):
+    """The field of a channel in which pages of such transactions wait."""
+    if source == Source.MAPPING:
+        return Channel.MAPPING_DATA
+    return Channel.GC_DATA if source == Source.GC else Channel.USER_DATA
+
+
+@njit(cache=True)
+def pages_ready(m, leader, channel):
     """A read has ended: its pages go out at once or wait, in the list that belongs to the first of them."""
-    t = s.slot[leader, Slot.TXN]
-    row = data_row(s, channel, s.txn[t, Txn.SOURCE])
-    s.unit[s.txn[t, Txn.PLANE] // s.param[Param.PLANES_PER_UNIT], Unit.BUSY] += s.slot[leader, Slot.COUNT] - 1
+    t = m[leader + Plane.TXN]
+    waiting = channel + data_queue_of(m[t + Txn.SOURCE])
+    m[m[leader + Plane.UNIT] + Unit.BUSY] += m[leader + Plane.COUNT] - 1
     while t != NONE:
-        after = s.txn[t, Txn.COMMAND_NEXT]
-        if s.chan[channel, Chan.BUSY]:
-            append(s, row, t)
+        after = m[t + Txn.COMMAND_NEXT]
+        if m[channel + Channel.BUSY]:
+            append(m, waiting, t)
         else:
-            send_page(s, channel, t)
+            send_page(m, channel, t)
         t = after
 
 
 @njit(cache=True)
-def send_waiting_page(s, channel):
+def send_waiting_page(m, channel):
     """Start the next page that waits for the channel (mapping, then user, then GC); False if there is none."""
-    row = data_row(s, channel, Source.MAPPING)
-    for waiting in range(row, row + 3):
-        if s.queue[waiting, Link.COUNT]:
-            send_page(s, channel, take_first(s, waiting))
-            return True
-    return False
+    if m[channel + Channel.MAPPING_DATA + List.COUNT]:
+        queue = channel + Channel.MAPPING_DATA
+    elif m[channel + Channel.USER_DATA + List.COUNT]:
+        queue = channel + Channel.USER_DATA
+    elif m[channel + Channel.GC_DATA + List.COUNT]:
+        queue = channel + Channel.GC_DATA
+    else:
+        return False
+    send_page(m, channel, take_first(m, queue))
+    return True

@@ -4,13 +4,14 @@ from enum import IntEnum
 
 from numba import njit
 
-from tiergarten.sim.flash.kernel.layout import Glob
+from tiergarten.sim.flash.kernel.layout import Glob, Param
 
 CODE_BITS = 4
+EVENT_WORDS = 3
 
 
 class Event(IntEnum):
-    """Low bits of an event's code; what it is about stands above them."""
+    """Low bits of an event's code; the handle or number that it is about stands above them."""
 
     ARRIVAL = 0
     START = 1
@@ -25,50 +26,60 @@ class Event(IntEnum):
 
 
 @njit(cache=True)
-def push_event(s, time, kind, about):
+def push_event(m, time, kind, about):
     """Insert an event; returns its number, by which it can be recognised when it comes up."""
-    heap = s.heap
-    number = s.glob[Glob.EVENT_NUMBER]
-    s.glob[Glob.EVENT_NUMBER] = number + 1
-    hole = s.glob[Glob.HEAP_SIZE]
-    s.glob[Glob.HEAP_SIZE] = hole + 1
+    number = m[Glob.EVENT_NUMBER]
+    m[Glob.EVENT_NUMBER] = number + 1
+    heap = m[Param.HEAP_AT]
+    hole = m[Glob.HEAP_SIZE]
+    m[Glob.HEAP_SIZE] = hole + 1
     while hole > 0:
         parent = (hole - 1) >> 1
-        if heap[parent, 0] <= time:
+        above = heap + parent * EVENT_WORDS
+        if m[above] <= time:
             break
-        heap[hole, 0] = heap[parent, 0]
-        heap[hole, 1] = heap[parent, 1]
-        heap[hole, 2] = heap[parent, 2]
+        below = heap + hole * EVENT_WORDS
+        m[below] = m[above]
+        m[below + 1] = m[above + 1]
+        m[below + 2] = m[above + 2]
         hole = parent
-    heap[hole, 0] = time
-    heap[hole, 1] = number
-    heap[hole, 2] = kind | (about << CODE_BITS)
+    here = heap + hole * EVENT_WORDS
+    m[here] = time
+    m[here + 1] = number
+    m[here + 2] = kind | (about << CODE_BITS)
     return number
 
 
 @njit(cache=True)
-def drop_first_event(s):
-    """Remove the event in row 0."""
-    heap = s.heap
-    last = s.glob[Glob.HEAP_SIZE] - 1
-    s.glob[Glob.HEAP_SIZE] = last
-    time, number, code = heap[last, 0], heap[last, 1], heap[last, 2]
+def is_earlier(m, event, other):
+    """Whether the event at address `event` comes before the one at `other`."""
+    return m[event] < m[other] or (m[event] == m[other] and m[event + 1] < m[other + 1])
+
+
+@njit(cache=True)
+def drop_first_event(m):
+    """Remove the event at the top of the heap."""
+    heap = m[Param.HEAP_AT]
+    size = m[Glob.HEAP_SIZE] - 1
+    m[Glob.HEAP_SIZE] = size
+    last = heap + size * EVENT_WORDS
     hole = 0
     while True:
         child = 2 * hole + 1
-        if child >= last:
+        if child >= size:
             break
-        right = child + 1
-        if right < last and (
-            heap[right, 0] < heap[child, 0] or (heap[right, 0] == heap[child, 0] and heap[right, 1] < heap[child, 1])
-        ):
-            child = right
-        if time < heap[child, 0] or (time == heap[child, 0] and number < heap[child, 1]):
+        below = heap + child * EVENT_WORDS
+        if child + 1 < size and is_earlier(m, below + EVENT_WORDS, below):
+            child += 1
+            below += EVENT_WORDS
+        if is_earlier(m, last, below):
             break
-        heap[hole, 0] = heap[child, 0]
-        heap[hole, 1] = heap[child, 1]
-        heap[hole, 2] = heap[child, 2]
+        here = heap + hole * EVENT_WORDS
+        m[here] = m[below]
+        m[here + 1] = m[below + 1]
+        m[here + 2] = m[below + 2]
         hole = child
-    heap[hole, 0] = time
-    heap[hole, 1] = number
-    heap[hole, 2] = code
+    here = heap + hole * EVENT_WORDS
+    m[here] = m[last]
+    m[here + 1] = m[last + 1]
+    m[here + 2] = m[last + 2]

@@ -7,14 +7,16 @@ from enum import IntEnum
 
 from numba import njit
 
-from tiergarten.sim.flash.kernel.blocks import next_page
-from tiergarten.sim.flash.kernel.journal import put_block, put_lpn, put_map_page, put_owner
-from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, Op, Param, Plane, Source, Txn
-from tiergarten.sim.flash.kernel.queues import enqueue, new_txn
+from tiergarten.sim.flash.kernel.blocks import end_of_blocks, invalidate, next_page
+from tiergarten.sim.flash.kernel.journal import put
+from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
+from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, lpn_at, map_page_at, new_txn
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
 
 RESERVED_BLOCKS = 10
 """Free blocks below which a plane takes no host writes; also the collections that may run in a plane at a time (MQSim)."""
+DRAW_BITS = 40
+"""Random draws are integers of so many bits."""
 
 
 class Policy(IntEnum):
@@ -27,198 +29,183 @@ class Policy(IntEnum):
 
 
 @njit(cache=True)
-def is_safe_victim(s, plane, block):
-    """Neither a frontier nor a free, retired, or collected block, and without programs under way."""
-    state = s.block
+def is_safe_victim(m, plane, block):
+    """Neither a frontier nor a retired or collected block, and without programs under way."""
     return not (
-        block == s.plane[plane, Plane.DATA_BLOCK]
-        or block == s.plane[plane, Plane.MAPPING_BLOCK]
-        or block == s.plane[plane, Plane.GC_BLOCK]
-        or state[block, Block.PROGRAMS]
-        or state[block, Block.IN_GC]
-        or state[block, Block.RETIRED]
+        block == m[plane + Plane.DATA_BLOCK]
+        or block == m[plane + Plane.MAPPING_BLOCK]
+        or block == m[plane + Plane.GC_BLOCK]
+        or m[block + Block.PROGRAMS]
+        or m[block + Block.IN_GC]
+        or m[block + Block.RETIRED]
     )
 
 
 @njit(cache=True)
-def random_block(s, plane):
+def random_block(m, plane):
     """A block of the plane, from the prepared draws."""
-    blocks = s.param[Param.BLOCKS]
-    draw = s.random[s.glob[Glob.RANDOM_NEXT] % len(s.random)]
-    s.glob[Glob.RANDOM_NEXT] += 1
-    return plane * blocks + int(blocks * draw)
+    draw = m[m[Param.RANDOM_AT] + m[Glob.RANDOM_NEXT] % m[Param.NUM_RANDOM]]
+    m[Glob.RANDOM_NEXT] += 1
+    return m[plane + Plane.FIRST_BLOCK] + (m[Param.BLOCKS] * draw >> DRAW_BITS) * Block.WORDS
 
 
 @njit(cache=True)
-def greedy_victim(s, plane):
+def is_full(m, block):
+    return m[block + Block.WRITTEN] == m[Param.PAGES]
+
+
+@njit(cache=True)
+def greedy_victim(m, plane):
     """The full block with the most invalid pages; the first among equals."""
     best = NONE
-    for block in range(plane * s.param[Param.BLOCKS], (plane + 1) * s.param[Param.BLOCKS]):
-        if (
-            s.block[block, Block.WRITTEN] == s.param[Param.PAGES]
-            and (best == NONE or s.block[block, Block.INVALID] > s.block[best, Block.INVALID])
-            and is_safe_victim(s, plane, block)
-        ):
+    for block in range(m[plane + Plane.FIRST_BLOCK], end_of_blocks(m, plane), Block.WORDS):
+        more = best == NONE or m[block + Block.INVALID] > m[best + Block.INVALID]
+        if more and is_full(m, block) and is_safe_victim(m, plane, block):
             best = block
     return best
 
 
 @njit(cache=True)
-def sampled_victim(s, plane):
-    """RGA: the best of a sample of distinct safe blocks (free ones count as drawn)."""
-    sample = s.batch[-s.param[Param.GC_SAMPLE] :]
+def sampled_victim(m, plane):
+    """RGA: the best of a sample of distinct safe blocks; free ones count as drawn, as in MQSim."""
+    sample = m[Param.SAMPLE_AT]
+    size = m[Param.GC_SAMPLE]
     drawn = 0
-    for _ in range(64 * s.param[Param.GC_SAMPLE]):
-        if drawn == s.param[Param.GC_SAMPLE]:
+    for _ in range(64 * size):
+        if drawn == size:
             break
-        block = random_block(s, plane)
-        new = is_safe_victim(s, plane, block)
+        block = random_block(m, plane)
+        new = is_safe_victim(m, plane, block)
         for i in range(drawn):
-            new = new and sample[i] != block
+            new = new and m[sample + i] != block
         if new:
-            sample[drawn] = block
+            m[sample + drawn] = block
             drawn += 1
     best = NONE
     for i in range(drawn):
-        block = sample[i]
-        if s.block[block, Block.WRITTEN] == s.param[Param.PAGES]:
-            more = best == NONE or s.block[block, Block.INVALID] > s.block[best, Block.INVALID]
-            if more or (s.block[block, Block.INVALID] == s.block[best, Block.INVALID] and block < best):
-                best = block
+        block = m[sample + i]
+        if not is_full(m, block):
+            continue
+        if best == NONE or m[block + Block.INVALID] > m[best + Block.INVALID]:
+            best = block
+        elif m[block + Block.INVALID] == m[best + Block.INVALID] and block < best:
+            best = block
     return best
 
 
 @njit(cache=True)
-def random_victim(s, plane, must_be_full, min_invalid):
+def random_victim(m, plane, must_be_full, min_invalid):
     """The first of at most as many draws as there are blocks that is safe and meets the conditions."""
-    for _ in range(s.param[Param.BLOCKS] + 1):
-        block = random_block(s, plane)
-        full = s.block[block, Block.WRITTEN] == s.param[Param.PAGES]
-        if (
-            is_safe_victim(s, plane, block)
-            and (full or not must_be_full)
-            and s.block[block, Block.INVALID] >= min_invalid
-        ):
+    for _ in range(m[Param.BLOCKS] + 1):
+        block = random_block(m, plane)
+        if (is_full(m, block) or not must_be_full) and m[block + Block.INVALID] >= min_invalid and is_safe_victim(m, plane, block):
             return block
     return NONE
 
 
 @njit(cache=True)
-def oldest_victim(s, plane):
-    """FIFO: the full block that was opened first."""
+def oldest_victim(m, plane):
+    """FIFO: the full block with something to gain that was opened first."""
     best = NONE
-    for block in range(plane * s.param[Param.BLOCKS], (plane + 1) * s.param[Param.BLOCKS]):
-        if (
-            s.block[block, Block.WRITTEN] == s.param[Param.PAGES]
-            and s.block[block, Block.INVALID]
-            and (best == NONE or s.block[block, Block.OPENED] < s.block[best, Block.OPENED])
-            and is_safe_victim(s, plane, block)
-        ):
+    for block in range(m[plane + Plane.FIRST_BLOCK], end_of_blocks(m, plane), Block.WORDS):
+        older = best == NONE or m[block + Block.OPENED] < m[best + Block.OPENED]
+        if older and is_full(m, block) and m[block + Block.INVALID] and is_safe_victim(m, plane, block):
             best = block
     return best
 
 
 @njit(cache=True)
-def choose_victim(s, plane):
+def choose_victim(m, plane):
     """Victim under the drive's policy, NONE if there is none."""
-    policy = s.param[Param.GC_POLICY]
+    policy = m[Param.GC_POLICY]
     if policy == Policy.GREEDY:
-        return greedy_victim(s, plane)
+        return greedy_victim(m, plane)
     if policy == Policy.RGA:
-        return sampled_victim(s, plane)
+        return sampled_victim(m, plane)
     if policy == Policy.RANDOM:
-        return random_victim(s, plane, False, 0)
+        return random_victim(m, plane, False, 0)
     if policy == Policy.RANDOM_P:
-        return random_victim(s, plane, True, 0)
+        return random_victim(m, plane, True, 0)
     if policy == Policy.RANDOM_PP:
-        return random_victim(s, plane, True, s.param[Param.GC_MIN_INVALID])
-    return oldest_victim(s, plane)
+        return random_victim(m, plane, True, m[Param.GC_MIN_INVALID])
+    return oldest_victim(m, plane)
 
 
 @njit(cache=True)
-def copy_back(s, block, ppn, erase):
-    """Queue the move of one page inside its plane, without data on the channel."""
-    plane = block // s.param[Param.BLOCKS]
-    owner = s.owner[ppn]
-    frontier = Plane.MAPPING_BLOCK if owner < 0 else Plane.GC_BLOCK
-    move = new_txn(s, Op.COPYBACK, Source.GC, owner, s.param[Param.PAGE_BYTES], 0)
-    s.txn[move, Txn.RELATED] = erase
-    place_moved_page(s, move, ppn, plane, frontier)
-
-
-@njit(cache=True)
-def place_moved_page(s, move, old_ppn, plane, frontier):
-    """Give a page that is being moved its new place; the mapping follows at once. The move is queued."""
-    owner = s.owner[old_ppn]
-    put_owner(s, old_ppn, 0)
-    put_block(
-        s, old_ppn // s.param[Param.PAGES], Block.INVALID, s.block[old_ppn // s.param[Param.PAGES], Block.INVALID] + 1
-    )
-    ppn, full = next_page(s, plane, frontier, owner)
+def place_moved_page(m, move, old_ppn, plane):
+    """Give a page that is being moved its new place and queue the move; the mapping follows at once. True if that filled a block."""
+    owner = m[m[Param.OWNER_AT] + old_ppn]
+    invalidate(m, old_ppn)
+    ppn, full = next_page(m, plane, Plane.MAPPING_BLOCK if owner < 0 else Plane.GC_BLOCK, owner)
     if owner > 0:
-        put_lpn(s, owner - 1, Lpn.PPN_1, ppn + 1)
+        put(m, lpn_at(m, owner - 1) + Lpn.PPN_1, ppn + 1)
     else:
-        put_map_page(s, -owner - 1, 0, ppn + 1)
-    s.txn[move, Txn.PLANE] = plane
-    s.txn[move, Txn.BLOCK] = ppn // s.param[Param.PAGES]
-    s.txn[move, Txn.PAGE] = ppn % s.param[Param.PAGES]
-    enqueue(s, move)
+        put(m, map_page_at(m, -owner - 1) + MapPage.PPN_1, ppn + 1)
+    block = block_of_ppn(m, ppn)
+    m[move + Txn.LPN] = owner
+    m[move + Txn.PLANE] = plane
+    m[move + Txn.BLOCK] = block
+    m[move + Txn.PAGE] = ppn - m[block + Block.FIRST_PPN]
+    enqueue(m, move)
     return full
 
 
 @njit(cache=True)
-def start_moving(s, block, page):
+def queue_move(m, block, ppn, erase):
+    """Queue the first step of moving one page: its read, or a copyback that needs no data on the channel."""
+    op = Op.COPYBACK if m[Param.GC_COPYBACK] else Op.READ
+    move = new_txn(m, op, Source.GC, m[m[Param.OWNER_AT] + ppn], m[Param.PAGE_BYTES], 0)
+    m[move + Txn.RELATED] = erase
+    if op == Op.COPYBACK:
+        place_moved_page(m, move, ppn, m[block + Block.PLANE])
+        return
+    m[move + Txn.PLANE] = m[block + Block.PLANE]
+    m[move + Txn.BLOCK] = block
+    m[move + Txn.PAGE] = ppn - m[block + Block.FIRST_PPN]
+    enqueue(m, move)
+
+
+@njit(cache=True)
+def start_moving(m, block, page):
     """Queue the reads of a victim's valid pages and its erase, which waits for the moves."""
-    g = s.glob
-    pages = s.param[Param.PAGES]
-    plane = block // s.param[Param.BLOCKS]
-    g[Glob.GC_RUNS] += 1
-    put_block(s, block, Block.IN_GC, 2)
-    open_batch(s)
-    erase = new_txn(s, Op.ERASE, Source.GC, NONE, 0, 0)
-    s.txn[erase, Txn.PLANE] = plane
-    s.txn[erase, Txn.BLOCK] = block
-    s.txn[erase, Txn.PAGE] = page
-    s.txn[erase, Txn.WAITS_FOR] = s.block[block, Block.WRITTEN] - s.block[block, Block.INVALID]
-    g[Glob.GC_MOVED_PAGES] += s.txn[erase, Txn.WAITS_FOR]
-    for ppn in range(block * pages, block * pages + s.block[block, Block.WRITTEN]):
-        if s.owner[ppn] == 0:
-            continue
-        if s.param[Param.GC_COPYBACK]:
-            copy_back(s, block, ppn, erase)
-            continue
-        read = new_txn(s, Op.READ, Source.GC, s.owner[ppn], s.param[Param.PAGE_BYTES], 0)
-        s.txn[read, Txn.PLANE] = plane
-        s.txn[read, Txn.BLOCK] = block
-        s.txn[read, Txn.PAGE] = ppn % pages
-        s.txn[read, Txn.RELATED] = erase
-        enqueue(s, read)
-    enqueue(s, erase)
-    close_batch(s)
+    valid = m[block + Block.WRITTEN] - m[block + Block.INVALID]
+    m[Glob.GC_RUNS] += 1
+    m[Glob.GC_MOVED_PAGES] += valid
+    put(m, block + Block.IN_GC, 2)
+    open_batch(m)
+    erase = new_txn(m, Op.ERASE, Source.GC, NONE, 0, 0)
+    m[erase + Txn.PLANE] = m[block + Block.PLANE]
+    m[erase + Txn.BLOCK] = block
+    m[erase + Txn.PAGE] = page
+    m[erase + Txn.WAITS_FOR] = valid
+    first = m[block + Block.FIRST_PPN]
+    for ppn in range(first, first + m[block + Block.WRITTEN]):
+        if m[m[Param.OWNER_AT] + ppn]:
+            queue_move(m, block, ppn, erase)
+    enqueue(m, erase)
+    close_batch(m)
 
 
 @njit(cache=True)
-def collect_if_needed(s, plane, page):
+def collect_if_needed(m, plane, page):
     """Start a collection in this plane if its free pool is low and not too many run; `page` is where the plane's writes stand."""
-    if s.plane[plane, Plane.FREE_BLOCKS] >= s.param[Param.GC_THRESHOLD]:
+    if m[plane + Plane.FREE_BLOCKS] >= m[Param.GC_THRESHOLD] or m[plane + Plane.GC_RUNNING] >= RESERVED_BLOCKS:
         return
-    if s.plane[plane, Plane.GC_RUNNING] >= RESERVED_BLOCKS:
+    block = choose_victim(m, plane)
+    if block == NONE or m[block + Block.INVALID] == 0:
         return
-    block = choose_victim(s, plane)
-    if block == NONE or s.block[block, Block.WRITTEN] == 0 or s.block[block, Block.INVALID] == 0:
-        return
-    put_block(s, block, Block.IN_GC, 1)
-    s.plane[plane, Plane.GC_RUNNING] += 1
-    pages = s.param[Param.PAGES]
-    for ppn in range(block * pages, block * pages + s.block[block, Block.WRITTEN]):
-        if s.owner[ppn] > 0:
-            put_lpn(s, s.owner[ppn] - 1, Lpn.LOCKED, 1)
-    if s.block[block, Block.PROGRAMS] + s.block[block, Block.READS] == 0:
-        start_moving(s, block, page)
+    put(m, block + Block.IN_GC, 1)
+    m[plane + Plane.GC_RUNNING] += 1
+    first = m[block + Block.FIRST_PPN]
+    for ppn in range(first, first + m[block + Block.WRITTEN]):
+        owner = m[m[Param.OWNER_AT] + ppn]
+        if owner > 0:
+            put(m, lpn_at(m, owner - 1) + Lpn.LOCKED, 1)
+    start_if_quiet(m, block, page)
 
 
 @njit(cache=True)
-def start_postponed(s, block, page):
-    """A collection that waited for the last access to its victim may start now."""
-    if s.block[block, Block.IN_GC] == 1 and s.block[block, Block.PROGRAMS] + s.block[block, Block.READS] == 0:
-        start_moving(s, block, page)
+def start_if_quiet(m, block, page):
+    """Start the chosen collection of a block once no host access to it is under way."""
+    if m[block + Block.IN_GC] == 1 and m[block + Block.PROGRAMS] + m[block + Block.READS] == 0:
+        start_moving(m, block, page)

@@ -11,8 +11,8 @@ from tiergarten.sim.flash.kernel.cache import access_dram, sectors_in_cache, wri
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Op, Param, Req, Source, Txn
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
-from tiergarten.sim.flash.kernel.pcie import KIND_BITS, TO_DEVICE, TO_HOST, Message, send, start_message
-from tiergarten.sim.flash.kernel.queues import free_txn, new_txn
+from tiergarten.sim.flash.kernel.pcie import KIND_BITS, TO_DEVICE, TO_HOST, Message, place_in_ring, send, start_message
+from tiergarten.sim.flash.kernel.records import free_txn, new_txn, request_at
 
 COMMAND_IDS = 65535
 """Commands that a queue pair can name at a time: ids have 16 bits."""
@@ -22,280 +22,269 @@ COMMAND_IDS = 65535
 
 
 @njit(cache=True)
-def queue_is_full(s):
-    g = s.glob
-    in_queue = g[Glob.TAIL_AT_HOST] - g[Glob.HEAD_AT_HOST]
-    return in_queue >= s.param[Param.QUEUE_DEPTH] - 1 or g[Glob.TAIL_AT_HOST] - g[Glob.COMPLETED] >= COMMAND_IDS
+def queue_is_full(m):
+    in_queue = m[Glob.TAIL_AT_HOST] - m[Glob.HEAD_AT_HOST]
+    return in_queue >= m[Param.QUEUE_DEPTH] - 1 or m[Glob.TAIL_AT_HOST] - m[Glob.COMPLETED] >= COMMAND_IDS
 
 
 @njit(cache=True)
-def ring_doorbell(s, r):
+def ring_doorbell(m, r):
     """Put a request into the submission queue and tell the drive."""
-    g = s.glob
-    s.req[g[Glob.TAIL_AT_HOST] % len(s.req), Req.ORDER] = r
-    g[Glob.TAIL_AT_HOST] += 1
-    s.req[r, Req.SUBMIT] = g[Glob.NOW]
-    send(s, TO_DEVICE, Message.SUBMISSION_DOORBELL, g[Glob.TAIL_AT_HOST])
+    m[request_at(m, m[Glob.TAIL_AT_HOST]) + Req.ORDER] = r
+    m[Glob.TAIL_AT_HOST] += 1
+    m[r + Req.SUBMIT] = m[Glob.NOW]
+    send(m, TO_DEVICE, Message.SUBMISSION_DOORBELL, m[Glob.TAIL_AT_HOST])
 
 
 @njit(cache=True)
-def submit_or_wait(s, r):
+def submit_or_wait(m, r):
     """Ring the doorbell, or wait in the host while the queue is full."""
-    g = s.glob
-    if not queue_is_full(s):
-        ring_doorbell(s, r)
+    if not queue_is_full(m):
+        ring_doorbell(m, r)
         return
-    s.req[r, Req.NEXT] = NONE
-    if g[Glob.HOST_WAIT_HEAD] == NONE:
-        g[Glob.HOST_WAIT_HEAD] = r
+    m[r + Req.NEXT] = NONE
+    if m[Glob.HOST_WAIT_HEAD] == NONE:
+        m[Glob.HOST_WAIT_HEAD] = r
     else:
-        s.req[g[Glob.HOST_WAIT_TAIL], Req.NEXT] = r
-    g[Glob.HOST_WAIT_TAIL] = r
+        m[m[Glob.HOST_WAIT_TAIL] + Req.NEXT] = r
+    m[Glob.HOST_WAIT_TAIL] = r
 
 
 @njit(cache=True)
-def arrive(s, r, thread):
+def arrive(m, r, thread):
     """A request exists from now on; its thread needs HOST_NS for it before it reaches the queue."""
-    g = s.glob
-    s.req[r, Req.ARRIVAL] = g[Glob.NOW]
-    s.req[r, Req.THREAD] = thread
-    if s.param[Param.HOST_NS] == 0:
-        submit_or_wait(s, r)
+    m[r + Req.ARRIVAL] = m[Glob.NOW]
+    m[r + Req.THREAD] = thread
+    if m[Param.HOST_NS] == 0:
+        submit_or_wait(m, r)
         return
-    ready = max(g[Glob.NOW], s.thread[thread]) + s.param[Param.HOST_NS]
-    s.thread[thread] = ready
-    push_event(s, ready, Event.HOST_READY, r)
+    ready = max(m[Glob.NOW], m[m[Param.THREAD_AT] + thread]) + m[Param.HOST_NS]
+    m[m[Param.THREAD_AT] + thread] = ready
+    push_event(m, ready, Event.HOST_READY, r)
 
 
 @njit(cache=True)
-def start_closed_loop(s):
+def start_closed_loop(m):
     """The first CLOSED_LOOP requests, dealt to the threads in turn."""
-    g = s.glob
-    for r in range(min(s.param[Param.CLOSED_LOOP], g[Glob.NUM_REQUESTS])):
-        g[Glob.NEXT_ARRIVAL] = r + 1
-        arrive(s, r, r % s.param[Param.HOST_THREADS])
+    for number in range(min(m[Param.CLOSED_LOOP], m[Glob.NUM_REQUESTS])):
+        m[Glob.NEXT_ARRIVAL] = number + 1
+        arrive(m, request_at(m, number), number % m[Param.HOST_THREADS])
 
 
 @njit(cache=True)
-def next_trace_arrival(s):
+def next_trace_arrival(m):
     """The request that is due now, and the event of the one after it."""
-    g = s.glob
-    r = g[Glob.NEXT_ARRIVAL]
-    g[Glob.NEXT_ARRIVAL] = r + 1
-    arrive(s, r, 0)
-    if r + 1 < g[Glob.NUM_REQUESTS]:
-        push_event(s, s.req[r + 1, Req.ARRIVAL], Event.ARRIVAL, 0)
+    number = m[Glob.NEXT_ARRIVAL]
+    m[Glob.NEXT_ARRIVAL] = number + 1
+    arrive(m, request_at(m, number), 0)
+    if number + 1 < m[Glob.NUM_REQUESTS]:
+        push_event(m, m[request_at(m, number + 1) + Req.ARRIVAL], Event.ARRIVAL, 0)
 
 
 @njit(cache=True)
-def completed_at_host(s, r):
+def completed_at_host(m, r):
     """The host reads a completion: waiting requests may enter the queue, and a closed loop issues its next request."""
-    g = s.glob
-    s.req[r, Req.COMPLETE] = g[Glob.NOW]
-    g[Glob.COMPLETED] += 1
-    g[Glob.HEAD_AT_HOST] = s.req[r, Req.HEAD]
-    s.req[r, Req.NEXT] = NONE
-    if g[Glob.DONE_HEAD] == NONE:
-        g[Glob.DONE_HEAD] = r
+    m[r + Req.COMPLETE] = m[Glob.NOW]
+    m[Glob.COMPLETED] += 1
+    m[Glob.HEAD_AT_HOST] = m[r + Req.HEAD]
+    m[r + Req.NEXT] = NONE
+    if m[Glob.DONE_HEAD] == NONE:
+        m[Glob.DONE_HEAD] = r
     else:
-        s.req[g[Glob.DONE_TAIL], Req.NEXT] = r
-    g[Glob.DONE_TAIL] = r
-    while g[Glob.HOST_WAIT_HEAD] != NONE and not queue_is_full(s):
-        waiting = g[Glob.HOST_WAIT_HEAD]
-        g[Glob.HOST_WAIT_HEAD] = s.req[waiting, Req.NEXT]
-        ring_doorbell(s, waiting)
-    send(s, TO_DEVICE, Message.COMPLETION_DOORBELL, 0)
-    if s.param[Param.CLOSED_LOOP] and g[Glob.NEXT_ARRIVAL] < g[Glob.NUM_REQUESTS]:
-        following = g[Glob.NEXT_ARRIVAL]
-        g[Glob.NEXT_ARRIVAL] = following + 1
-        arrive(s, following, s.req[r, Req.THREAD])
+        m[m[Glob.DONE_TAIL] + Req.NEXT] = r
+    m[Glob.DONE_TAIL] = r
+    while m[Glob.HOST_WAIT_HEAD] != NONE and not queue_is_full(m):
+        waiting = m[Glob.HOST_WAIT_HEAD]
+        m[Glob.HOST_WAIT_HEAD] = m[waiting + Req.NEXT]
+        ring_doorbell(m, waiting)
+    send(m, TO_DEVICE, Message.COMPLETION_DOORBELL, 0)
+    if m[Param.CLOSED_LOOP] and m[Glob.NEXT_ARRIVAL] < m[Glob.NUM_REQUESTS]:
+        following = m[Glob.NEXT_ARRIVAL]
+        m[Glob.NEXT_ARRIVAL] = following + 1
+        arrive(m, request_at(m, following), m[r + Req.THREAD])
 
 
 # --- drive side
 
 
 @njit(cache=True)
-def fetch_entry(s):
+def fetch_entry(m):
     """Ask the host for the next submission-queue entry."""
-    g = s.glob
-    r = s.req[g[Glob.FETCHED] % len(s.req), Req.ORDER]
-    g[Glob.FETCHED] += 1
-    g[Glob.IN_DEVICE] += 1
-    send(s, TO_HOST, Message.ENTRY_REQUEST, r)
+    r = m[request_at(m, m[Glob.FETCHED]) + Req.ORDER]
+    m[Glob.FETCHED] += 1
+    m[Glob.IN_DEVICE] += 1
+    send(m, TO_HOST, Message.ENTRY_REQUEST, r)
 
 
 @njit(cache=True)
-def doorbell_arrived(s, tail):
-    s.glob[Glob.TAIL_AT_DEVICE] = tail
-    if s.glob[Glob.IN_DEVICE] < s.param[Param.FETCH_SIZE]:
-        fetch_entry(s)
+def doorbell_arrived(m, tail):
+    m[Glob.TAIL_AT_DEVICE] = tail
+    if m[Glob.IN_DEVICE] < m[Param.FETCH_SIZE]:
+        fetch_entry(m)
 
 
 @njit(cache=True)
-def split(s, r):
+def split(m, r):
     """Cut a request at page boundaries into a chain of transactions (Req.PAGES)."""
-    p = s.param
-    per_page = p[Param.SECTORS]
-    op = Op.PROGRAM if s.req[r, Req.IS_WRITE] else Op.READ
-    sector = s.req[r, Req.FIRST_SECTOR]
-    left = s.req[r, Req.SECTORS]
+    per_page = m[Param.SECTORS]
+    shift = m[Param.SECTOR_SHIFT]
+    op = Op.PROGRAM if m[r + Req.IS_WRITE] else Op.READ
+    sector = m[r + Req.FIRST_SECTOR]
+    left = m[r + Req.SECTORS]
     last = NONE
     pages = 0
     while left > 0:
-        if sector > p[Param.LAST_SECTOR]:
-            sector %= p[Param.LAST_SECTOR]
-        offset = sector % per_page
+        if sector > m[Param.LAST_SECTOR]:
+            sector %= m[Param.LAST_SECTOR]
+        offset = sector & (per_page - 1)
         count = min(per_page - offset, left)
         mask = -1 if count == 64 else (1 << count) - 1
-        t = new_txn(s, op, Source.USER, sector // per_page, count * SECTOR_BYTES, mask << offset)
-        s.txn[t, Txn.REQUEST] = r
+        t = new_txn(m, op, Source.USER, sector >> shift, count * SECTOR_BYTES, mask << offset)
+        m[t + Txn.REQUEST] = r
         if last == NONE:
-            s.req[r, Req.PAGES] = t
+            m[r + Req.PAGES] = t
         else:
-            s.txn[last, Txn.NEXT] = t
+            m[last + Txn.NEXT] = t
         last = t
         pages += 1
         sector += count
         left -= count
-    s.req[r, Req.PENDING] = pages
-    s.glob[Glob.USER_PAGES] += pages
+    m[r + Req.PENDING] = pages
+    m[Glob.USER_PAGES] += pages
 
 
 @njit(cache=True)
-def serve_read(s, r):
+def serve_read(m, r):
     """Take from the cache what it holds, read the rest from flash."""
     cached_sectors = 0
     count = 0
-    t = s.req[r, Req.PAGES]
+    t = m[r + Req.PAGES]
     while t != NONE:
-        after = s.txn[t, Txn.NEXT]
-        hit = sectors_in_cache(s, t) if s.param[Param.CACHE_WRITES] or s.param[Param.CACHE_READS] else 0
-        if hit == s.txn[t, Txn.SECTORS]:
-            cached_sectors += s.txn[t, Txn.BYTES] // SECTOR_BYTES
-            s.req[r, Req.PENDING] -= 1
-            free_txn(s, t)
+        after = m[t + Txn.NEXT]
+        hit = sectors_in_cache(m, t) if m[Param.CACHE_WRITES] or m[Param.CACHE_READS] else 0
+        if hit == m[t + Txn.SECTORS]:
+            cached_sectors += m[t + Txn.BYTES] // SECTOR_BYTES
+            m[r + Req.PENDING] -= 1
+            free_txn(m, t)
         else:
             if hit:
                 num = count_sectors(hit)
                 cached_sectors += num
-                s.txn[t, Txn.SECTORS] &= ~hit
-                s.txn[t, Txn.BYTES] -= num * SECTOR_BYTES
-            s.batch[count] = t
+                m[t + Txn.SECTORS] &= ~hit
+                m[t + Txn.BYTES] -= num * SECTOR_BYTES
+            m[m[Param.BATCH_AT] + count] = t
             count += 1
         t = after
-    s.req[r, Req.PAGES] = NONE
+    m[r + Req.PAGES] = NONE
     if cached_sectors:
-        s.req[r, Req.PENDING] += 1
-        access_dram(s, cached_sectors * SECTOR_BYTES, r, After.REQUEST, NONE)
-    s.glob[Glob.BATCH_COUNT] = count
+        m[r + Req.PENDING] += 1
+        access_dram(m, cached_sectors * SECTOR_BYTES, r, After.REQUEST, NONE)
+    m[Glob.BATCH_COUNT] = count
     if count:
-        dispatch_batch(s)
+        dispatch_batch(m)
 
 
 @njit(cache=True)
-def serve_write(s, r):
+def serve_write(m, r):
     """Write a request's pages, through the cache where there is one."""
-    if s.param[Param.CACHE_WRITES]:
-        write_through_cache(s, r)
+    if m[Param.CACHE_WRITES]:
+        write_through_cache(m, r)
         return
     count = 0
-    t = s.req[r, Req.PAGES]
+    t = m[r + Req.PAGES]
     while t != NONE:
-        s.batch[count] = t
+        m[m[Param.BATCH_AT] + count] = t
         count += 1
-        t = s.txn[t, Txn.NEXT]
-    s.req[r, Req.PAGES] = NONE
-    s.glob[Glob.BATCH_COUNT] = count
-    dispatch_batch(s)
+        t = m[t + Txn.NEXT]
+    m[r + Req.PAGES] = NONE
+    m[Glob.BATCH_COUNT] = count
+    dispatch_batch(m)
 
 
 @njit(cache=True)
-def serve(s, r):
+def serve(m, r):
     """The controller has the request, and the data of a write: on to the flash. A worn-out drive refuses writes."""
-    if s.req[r, Req.IS_WRITE] and s.glob[Glob.WORN_OUT_AT] != NONE:
-        s.req[r, Req.FAILED] = 1
-        s.glob[Glob.FAILED_WRITES] += 1
-        finish_request(s, r)
+    if m[r + Req.IS_WRITE] and m[Glob.WORN_OUT_AT] != NONE:
+        m[r + Req.FAILED] = 1
+        m[Glob.FAILED_WRITES] += 1
+        finish_request(m, r)
         return
-    split(s, r)
-    if s.req[r, Req.IS_WRITE]:
-        serve_write(s, r)
+    split(m, r)
+    if m[r + Req.IS_WRITE]:
+        serve_write(m, r)
     else:
-        serve_read(s, r)
+        serve_read(m, r)
 
 
 @njit(cache=True)
-def through_controller(s, r):
+def through_controller(m, r):
     """Let the controller take its time: one command after the other, then a latency that overlaps with others'."""
-    g = s.glob
-    p = s.param
-    latency = p[Param.CONTROLLER_WRITE_NS if s.req[r, Req.IS_WRITE] else Param.CONTROLLER_READ_NS]
-    if latency == 0 and p[Param.CONTROLLER_COMMAND_NS] == 0:
-        serve(s, r)
+    latency = m[Param.CONTROLLER_WRITE_NS if m[r + Req.IS_WRITE] else Param.CONTROLLER_READ_NS]
+    if latency == 0 and m[Param.CONTROLLER_COMMAND_NS] == 0:
+        serve(m, r)
         return
-    begin = max(g[Glob.NOW], g[Glob.CONTROLLER_FREE_AT])
-    g[Glob.CONTROLLER_FREE_AT] = begin + p[Param.CONTROLLER_COMMAND_NS]
-    push_event(s, g[Glob.CONTROLLER_FREE_AT] + latency, Event.CONTROLLER_DONE, r)
+    begin = max(m[Glob.NOW], m[Glob.CONTROLLER_FREE_AT])
+    m[Glob.CONTROLLER_FREE_AT] = begin + m[Param.CONTROLLER_COMMAND_NS]
+    push_event(m, m[Glob.CONTROLLER_FREE_AT] + latency, Event.CONTROLLER_DONE, r)
 
 
 @njit(cache=True)
-def finish_request(s, r):
+def finish_request(m, r):
     """All pages of a request are done: send what it read, fetch the next entry, send the completion."""
-    g = s.glob
-    g[Glob.IN_DEVICE] -= 1
-    if not s.req[r, Req.IS_WRITE]:
-        send(s, TO_HOST, Message.READ_DATA, r)
-    if g[Glob.FETCHED] != g[Glob.TAIL_AT_DEVICE]:
-        fetch_entry(s)
-    s.req[r, Req.HEAD] = g[Glob.ENTRIES_ARRIVED]
-    send(s, TO_HOST, Message.COMPLETION, r)
+    m[Glob.IN_DEVICE] -= 1
+    if not m[r + Req.IS_WRITE]:
+        send(m, TO_HOST, Message.READ_DATA, r)
+    if m[Glob.FETCHED] != m[Glob.TAIL_AT_DEVICE]:
+        fetch_entry(m)
+    m[r + Req.HEAD] = m[Glob.ENTRIES_ARRIVED]
+    send(m, TO_HOST, Message.COMPLETION, r)
 
 
 @njit(cache=True)
-def part_done(s, r):
+def part_done(m, r):
     """One thing that a request waits for is done."""
-    s.req[r, Req.PENDING] -= 1
-    if s.req[r, Req.PENDING] == 0:
-        finish_request(s, r)
+    m[r + Req.PENDING] -= 1
+    if m[r + Req.PENDING] == 0:
+        finish_request(m, r)
 
 
 # --- messages
 
 
 @njit(cache=True)
-def delivered_to_device(s, kind, about):
+def delivered_to_device(m, kind, about):
     if kind == Message.SUBMISSION_DOORBELL:
-        doorbell_arrived(s, about)
+        doorbell_arrived(m, about)
     elif kind == Message.ENTRY:
-        s.glob[Glob.ENTRIES_ARRIVED] += 1
-        if s.req[about, Req.IS_WRITE]:
-            send(s, TO_HOST, Message.DATA_REQUEST, about)
+        m[Glob.ENTRIES_ARRIVED] += 1
+        if m[about + Req.IS_WRITE]:
+            send(m, TO_HOST, Message.DATA_REQUEST, about)
         else:
-            through_controller(s, about)
+            through_controller(m, about)
     elif kind == Message.WRITE_DATA:
-        through_controller(s, about)
+        through_controller(m, about)
 
 
 @njit(cache=True)
-def delivered_to_host(s, kind, about):
+def delivered_to_host(m, kind, about):
     if kind == Message.ENTRY_REQUEST:
-        send(s, TO_DEVICE, Message.ENTRY, about)
+        send(m, TO_DEVICE, Message.ENTRY, about)
     elif kind == Message.DATA_REQUEST:
-        send(s, TO_DEVICE, Message.WRITE_DATA, about)
+        send(m, TO_DEVICE, Message.WRITE_DATA, about)
     elif kind == Message.COMPLETION:
-        completed_at_host(s, about)
+        completed_at_host(m, about)
 
 
 @njit(cache=True)
-def deliver(s, direction):
+def deliver(m, direction):
     """The first message of a direction has arrived: act on it, then start the next."""
-    ends = s.link_ends
-    message = s.link[direction, ends[direction, 0] % s.link.shape[1]]
-    ends[direction, 0] += 1
+    first = Glob.TO_DEVICE_FIRST + 2 * direction
+    message = m[place_in_ring(m, direction, m[first])]
+    m[first] += 1
     kind = message & ((1 << KIND_BITS) - 1)
     if direction == TO_DEVICE:
-        delivered_to_device(s, kind, message >> KIND_BITS)
+        delivered_to_device(m, kind, message >> KIND_BITS)
     else:
-        delivered_to_host(s, kind, message >> KIND_BITS)
-    if ends[direction, 0] != ends[direction, 1]:
-        start_message(s, direction)
+        delivered_to_host(m, kind, message >> KIND_BITS)
+    if m[first] != m[first + 1]:
+        start_message(m, direction)

@@ -1,89 +1,34 @@
 """Writes to the tables that grow with the drive's capacity. While the kernel runs ahead, old values are noted so that it can go back.
 
-Looking ahead for the next completion runs the drive into the future. If something new arrives before that, the small tables are copied
-back and these large ones are undone cell by cell.
+Looking ahead for the next completion runs the drive into the future. If something new arrives before that, the small tables, which lie
+in front, are copied back, and the large ones are undone word by word. The journal is the end of the same array.
 """
 
 from numba import njit
 
-from tiergarten.sim.flash.kernel.layout import Glob
-
-LPN = 0
-OWNER = 1
-BLOCK = 2
-CACHED = 3
-MAP_PAGE = 4
-CACHE = 5
+from tiergarten.sim.flash.kernel.layout import Glob, Param
 
 
 @njit(cache=True)
-def note(s, table, row, column, old):
-    """Append to the journal."""
-    n = s.glob[Glob.JOURNAL_LENGTH]
-    s.journal[n, 0] = table
-    s.journal[n, 1] = row
-    s.journal[n, 2] = column
-    s.journal[n, 3] = old
-    s.glob[Glob.JOURNAL_LENGTH] = n + 1
+def put(m, address, value):
+    """m[address] = value in a large table; (address, old value) goes into the journal while looking ahead."""
+    if m[Glob.LOOKING_AHEAD]:
+        n = m[Glob.JOURNAL_LENGTH]
+        m[m[Param.JOURNAL_AT] + 2 * n] = address
+        m[m[Param.JOURNAL_AT] + 2 * n + 1] = m[address]
+        m[Glob.JOURNAL_LENGTH] = n + 1
+    m[address] = value
 
 
 @njit(cache=True)
-def put_lpn(s, row, column, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, LPN, row, column, s.lpn[row, column])
-    s.lpn[row, column] = value
+def add(m, address, increment):
+    """put, of the present value plus an increment."""
+    put(m, address, m[address] + increment)
 
 
 @njit(cache=True)
-def put_owner(s, ppn, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, OWNER, ppn, 0, s.owner[ppn])
-    s.owner[ppn] = value
-
-
-@njit(cache=True)
-def put_block(s, row, column, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, BLOCK, row, column, s.block[row, column])
-    s.block[row, column] = value
-
-
-@njit(cache=True)
-def put_cached(s, row, column, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, CACHED, row, column, s.cached[row, column])
-    s.cached[row, column] = value
-
-
-@njit(cache=True)
-def put_map_page(s, row, column, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, MAP_PAGE, row, column, s.map_page[row, column])
-    s.map_page[row, column] = value
-
-
-@njit(cache=True)
-def put_cache(s, row, column, value):
-    if s.glob[Glob.LOOKING_AHEAD]:
-        note(s, CACHE, row, column, s.cache[row, column])
-    s.cache[row, column] = value
-
-
-@njit(cache=True)
-def undo(s):
+def undo(m, length):
     """Restore the large tables to what they held when the journal was empty, newest entry first."""
-    for n in range(s.glob[Glob.JOURNAL_LENGTH] - 1, -1, -1):
-        table, row, column, old = s.journal[n, 0], s.journal[n, 1], s.journal[n, 2], s.journal[n, 3]
-        if table == LPN:
-            s.lpn[row, column] = old
-        elif table == OWNER:
-            s.owner[row] = old
-        elif table == BLOCK:
-            s.block[row, column] = old
-        elif table == CACHED:
-            s.cached[row, column] = old
-        elif table == MAP_PAGE:
-            s.map_page[row, column] = old
-        else:
-            s.cache[row, column] = old
-    s.glob[Glob.JOURNAL_LENGTH] = 0
+    at = m[Param.JOURNAL_AT]
+    for n in range(length - 1, -1, -1):
+        m[m[at + 2 * n]] = m[at + 2 * n + 1]

@@ -1,97 +1,22 @@
-"""The kernel's state: tables of 64-bit integers with named columns. Rows are linked by number; NONE ends a list.
+"""The kernel's memory: one int64 array `m` in which every entity is a record of named fields, addressed like memory in C.
 
-Tables that grow with the drive's capacity (`lpn`, `owner`, `cached`) hold numbers plus one, so that fresh zeroed memory means "nothing" and
-untouched parts of a large drive cost no memory. Letters: L logical pages, N physical pages, B blocks, P planes, U units.
+A handle is the address of an entity's record, and `m[handle + Field.X]` is one of its fields; NONE is no handle. Counters of the whole
+drive are `m[Glob.X]`, constants `m[Param.X]`. One array keeps calls cheap, makes a copy of the drive one copy, and lets a
+large drive use only as much real memory as it touches: fields of records that grow with the capacity hold a number plus one where zero
+must mean "nothing". Order of the tables: what is small, then host requests and transactions, then what grows with the capacity.
 """
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 NONE: Final = -1
-NUM_QUEUES: Final = 8
-NUM_DATA_QUEUES: Final = 4
-Table = NDArray[np.int64]
-
-
-class Param(IntEnum):
-    """Constants of a drive, in `State.param`. Times in ns."""
-
-    CHANNELS = 0
-    UNITS_PER_CHANNEL = 1
-    PLANES_PER_UNIT = 2
-    PLANES_PER_DIE = 3
-    PLANES = 4
-    BLOCKS = 5
-    PAGES = 6
-    SECTORS = 7
-    PAGE_BYTES = 8
-    CELL = 9
-    STRIDE_C = 10
-    STRIDE_W = 11
-    STRIDE_D = 12
-    STRIDE_P = 13
-    CHIPS = 14
-    DIES = 15
-    LAST_SECTOR = 16
-    PCIE_PAYLOAD = 17
-    PCIE_OVERHEAD = 18
-    PCIE_LANES = 19
-    T_DOORBELL = 20
-    T_READ_REQUEST = 21
-    T_SQE = 22
-    T_CQE = 23
-    QUEUE_DEPTH = 24
-    FETCH_SIZE = 25
-    CACHE_WRITES = 26
-    CACHE_READS = 27
-    CACHE_ROW_BYTES = 28
-    CACHE_BURST_BYTES = 29
-    CACHE_T_RCD_CL = 30
-    CACHE_T_RP = 31
-    CACHE_LIMIT_SECTORS = 32
-    WINDOW = 33
-    IDEAL_MAPPING = 34
-    CMT_ENTRIES = 35
-    ENTRIES_PER_MAP_PAGE = 36
-    GC_POLICY = 37
-    GC_THRESHOLD = 38
-    GC_HARD_THRESHOLD = 39
-    GC_PREEMPTIBLE = 40
-    GC_COPYBACK = 41
-    GC_SAMPLE = 42
-    GC_MIN_INVALID = 43
-    DATA_GRAIN_BYTES = 44
-    DATA_NS_NUMERATOR = 45
-    DATA_NS_DENOMINATOR = 46
-    READ_NS = 47  # four page types follow
-    PROGRAM_NS = 51  # four page types follow
-    ERASE_NS = 55
-    READY_NS = 56
-    CLOSED_LOOP = 57
-    INDEPENDENT_PLANES = 58
-    SUSPEND_PROGRAM_NS = 59  # 0 = programs cannot be suspended
-    SUSPEND_ERASE_NS = 60
-    SUSPEND_MIN_LEFT_NS = 61
-    MAX_SUSPENSIONS = 62
-    CONTROLLER_READ_NS = 63
-    CONTROLLER_WRITE_NS = 64
-    CONTROLLER_COMMAND_NS = 65
-    HOST_NS = 66
-    HOST_THREADS = 67
-    ENDURANCE_CYCLES = 68  # 0 = blocks never wear out
-    WRITE_PATIENCE_NS = 69
-    MODERN = 70
-    LEAST_GOOD_BLOCKS = 71
-    TXN_MARGIN = 72
-    JOURNAL_MARGIN = 73
-    TOTAL = 74
-
+Memory = NDArray[np.int64]
 
 class Glob(IntEnum):
-    """Drive-wide counters, in `State.glob`."""
+    """Counters of the whole drive."""
 
     NOW = 0
     EVENT_NUMBER = 1
@@ -133,53 +58,146 @@ class Glob(IntEnum):
     CONTROLLER_FREE_AT = 37
     WORN_OUT_AT = 38
     LIVE_TXN = 39
-    LOOKING_AHEAD = 59
-    JOURNAL_LENGTH = 60
-    HOST_WAIT_HEAD = 61
-    HOST_WAIT_TAIL = 62
-    OUT_OF_BLOCKS = 63
+    LOOKING_AHEAD = 40
+    JOURNAL_LENGTH = 41
+    HOST_WAIT_HEAD = 42
+    HOST_WAIT_TAIL = 43
+    OUT_OF_BLOCKS = 44
+    DRAM_HEAD = 45  # list of waiting accesses
+    DRAM_TAIL = 46
+    DRAM_COUNT = 47
+    TO_DEVICE_FIRST = 48  # messages on the link, by direction
+    TO_DEVICE_LAST = 49
+    TO_HOST_FIRST = 50
+    TO_HOST_LAST = 51
     # what happened
-    READ_COMMANDS = 40
-    MULTIPLANE_READS = 41
-    PROGRAM_COMMANDS = 42
-    MULTIPLANE_PROGRAMS = 43
-    ERASE_COMMANDS = 44
-    MAPPING_READS = 45
-    MAPPING_WRITES = 46
-    GC_RUNS = 47
-    GC_MOVED_PAGES = 48
-    PAGES_READ = 49
-    PAGES_PROGRAMMED = 50
-    HOST_PAGES_WRITTEN = 51
-    BLOCKS_ERASED = 52
-    BLOCKS_RETIRED = 53
-    FAILED_WRITES = 54
-    PROGRAM_SUSPENSIONS = 55
-    ERASE_SUSPENSIONS = 56
-    EVENTS = 57
-    USER_PAGES = 58
-    TOTAL = 72
+    READ_COMMANDS = 52
+    MULTIPLANE_READS = 53
+    PROGRAM_COMMANDS = 54
+    MULTIPLANE_PROGRAMS = 55
+    ERASE_COMMANDS = 56
+    MAPPING_READS = 57
+    MAPPING_WRITES = 58
+    GC_RUNS = 59
+    GC_MOVED_PAGES = 60
+    PAGES_READ = 61
+    PAGES_PROGRAMMED = 62
+    HOST_PAGES_WRITTEN = 63
+    BLOCKS_ERASED = 64
+    BLOCKS_RETIRED = 65
+    FAILED_WRITES = 66
+    PROGRAM_SUSPENSIONS = 67
+    ERASE_SUSPENSIONS = 68
+    EVENTS = 69
+    USER_PAGES = 70
 
 
-class Txn(IntEnum):
-    """A page transaction (or, with op DRAM, one access to the drive's DRAM)."""
+class Param(IntEnum):
+    """Constants of the drive, behind the counters. Times in ns; *_AT are addresses of tables."""
 
-    OP = 0
-    SOURCE = 1
-    LPN = 2
-    PLANE = 3
-    BLOCK = 4  # over the whole drive
-    PAGE = 5
-    BYTES = 6
-    SECTORS = 7  # bit mask
-    REQUEST = 8
-    NEXT = 9
-    COMMAND_NEXT = 10
-    RELATED = 11
-    STAMP = 12
-    WAITS_FOR = 13  # things that must be done before it may be issued
-    PLACED = 14
-    AFTER = 15
+    CHANNELS = 72
+    UNITS_PER_CHANNEL = 73
+    PLANES_PER_UNIT = 74
+    PLANES_PER_DIE = 75
+    PLANES = 76
+    BLOCKS = 77
+    PAGES = 78
+    SECTORS = 79
+    PAGE_BYTES = 80
+    CELL = 81
+    STRIDE_C = 82
+    STRIDE_W = 83
+    STRIDE_D = 84
+    STRIDE_P = 85
+    CHIPS = 86
+    DIES = 87
+    LAST_SECTOR = 88
+    PCIE_PAYLOAD = 89
+    PCIE_OVERHEAD = 90
+    PCIE_LANES = 91
+    T_DOORBELL = 92
+    T_READ_REQUEST = 93
+    T_SQE = 94
+    T_CQE = 95
+    QUEUE_DEPTH = 96
+    FETCH_SIZE = 97
+    CACHE_WRITES = 98
+    CACHE_READS = 99
+    CACHE_ROW_BYTES = 100
+    CACHE_BURST_BYTES = 101
+    CACHE_T_RCD_CL = 102
+    CACHE_T_RP = 103
+    CACHE_LIMIT_SECTORS = 104
+    WINDOW = 105
+    IDEAL_MAPPING = 106
+    CMT_ENTRIES = 107
+    ENTRIES_PER_MAP_PAGE = 108
+    GC_POLICY = 109
+    GC_THRESHOLD = 110
+    GC_HARD_THRESHOLD = 111
+    GC_PREEMPTIBLE = 112
+    GC_COPYBACK = 113
+    GC_SAMPLE = 114
+    GC_MIN_INVALID = 115
+    DATA_GRAIN_BYTES = 116
+    DATA_NS_NUMERATOR = 117
+    DATA_NS_SHIFT = 118
+    READ_NS = 119  # four page types follow
+    PROGRAM_NS = 123  # four page types follow
+    ERASE_NS = 127
+    READY_NS = 128
+    CLOSED_LOOP = 129
+    INDEPENDENT_PLANES = 130
+    SUSPEND_PROGRAM_NS = 131  # 0 = programs cannot be suspended
+    SUSPEND_ERASE_NS = 132
+    SUSPEND_MIN_LEFT_NS = 133
+    MAX_SUSPENSIONS = 134
+    CONTROLLER_READ_NS = 135
+    CONTROLLER_WRITE_NS = 136
+    CONTROLLER_COMMAND_NS = 137
+    HOST_NS = 138
+    HOST_THREADS = 139
+    ENDURANCE_CYCLES = 140  # 0 = blocks never wear out
+    WRITE_PATIENCE_NS = 141
+    MODERN = 142
+    LEAST_GOOD_BLOCKS = 143
+    LANE_BYTES_PER_NS = 145  # bits of a float64
+    DRAM_PAIR_NS = 146  # bits of a float64
+    HEAP_AT = 149
+    UNIT_AT = 150
+    CHANNEL_AT = 151
+    PLANE_AT = 152
+    THREAD_AT = 153
+    BATCH_AT = 154
+    SAMPLE_AT = 155
+    RANDOM_AT = 156
+    NUM_RANDOM = 157
+    LINK_AT = 158
+    LINK_MASK = 159
+    REQUEST_AT = 160
+    REQUEST_MASK = 161
+    TXN_AT = 162
+    BLOCK_AT = 163
+    LPN_AT = 164
+    NUM_LPNS = 165
+    OWNER_AT = 166
+    ENTRY_AT = 167
+    MAP_PAGE_AT = 168
+    SLOT_AT = 169
+    NUM_SLOTS = 170
+    JOURNAL_AT = 171
+    JOURNAL_LIMIT = 172
+    TXN_LIMIT = 173
+    PLANE_MAP_AT = 174
+    SECTOR_SHIFT = 175
+    DATA_BYTES_SEEN = 176  # the size asked for last, and its time
+    DATA_NS_SEEN = 177
+    PAYLOAD_BYTES_SEEN = 178
+    PAYLOAD_NS_SEEN = 179
+
+
+FIXED_WORDS: Final = 192
+"""Words taken by Glob and Param."""
 
 
 class Op(IntEnum):
@@ -205,25 +223,25 @@ class After(IntEnum):
     NOTHING = 2
 
 
-class Queue(IntEnum):
-    """Transaction queues of a unit, in `State.queue` at row unit * NUM_QUEUES + queue."""
+class Txn(IntEnum):
+    """A page transaction (or, with op DRAM, one access to the drive's DRAM)."""
 
-    MAPPING_READ = 0
-    GC_READ = 1
-    USER_READ = 2
-    URGENT_WRITE = 3
-    USER_WRITE = 4
-    GC_WRITE = 5
-    MAPPING_WRITE = 6
-    ERASE = 7
-
-
-class Link(IntEnum):
-    """Columns of `State.queue`."""
-
-    HEAD = 0
-    TAIL = 1
-    COUNT = 2
+    OP = 0
+    SOURCE = 1
+    LPN = 2  # of a collected page: its owner as in the owner table
+    PLANE = 3
+    BLOCK = 4
+    PAGE = 5
+    BYTES = 6
+    SECTORS = 7  # bit mask
+    REQUEST = 8
+    NEXT = 9
+    COMMAND_NEXT = 10
+    RELATED = 11
+    STAMP = 12
+    WAITS_FOR = 13  # things that must be done before it may be issued
+    AFTER = 14
+    WORDS = 16
 
 
 class Req(IntEnum):
@@ -236,13 +254,23 @@ class Req(IntEnum):
     SUBMIT = 4
     COMPLETE = 5
     PENDING = 6  # page transactions and DRAM accesses that it waits for
-    PAGES = 7  # first of the pages that are not yet in the write cache
+    PAGES = 7  # first of the pages that are not yet on their way
     NEXT = 8
     FAILED = 9
     THREAD = 10
-    ORDER = 11  # of the row-th submission: its request
+    ORDER = 11  # row number n: the request that was submitted n-th
     HEAD = 12  # submission-queue head told with its completion
-    TOTAL = 14
+    IDENT = 13  # the caller's name of it
+    WORDS = 16
+
+
+class List(IntEnum):
+    """A first-in-first-out list of transactions."""
+
+    HEAD = 0
+    TAIL = 1
+    COUNT = 2
+    WORDS = 3
 
 
 class Unit(IntEnum):
@@ -250,42 +278,57 @@ class Unit(IntEnum):
 
     BUSY = 0  # commands under way plus pages whose data are still to be sent
     QUEUED = 1
-    PROGRAM_SLOT = 2  # plane that leads the program or erase under way
-    SUSPENDED_AT = 3
-    SUSPENSIONS = 4
-    READS_UNDER_WAY = 5
+    PROGRAM_PLANE = 2  # plane that leads the program or erase under way
+    PHASE = 3  # 1 = the program or erase is in the array, 2 = suspended
+    SUSPENDED_AT = 4
+    SUSPENSIONS = 5
     WRITE_SINCE = 6
-    PHASE = 7  # 1 = the program or erase is in the array, 2 = suspended
-    TOTAL = 8
+    CHANNEL = 7
+    # its queues
+    MAPPING_READS = 8
+    GC_READS = 11
+    USER_READS = 14
+    URGENT_WRITES = 17
+    USER_WRITES = 20
+    GC_WRITES = 23
+    MAPPING_WRITES = 26
+    ERASES = 29
+    WORDS = 32
 
 
-class Chan(IntEnum):
+class Channel(IntEnum):
     BUSY = 0
-    TURN = 1
+    TURN = 1  # next unit to be visited
     SENDING = 2
-    TOTAL = 3
-
-
-class Slot(IntEnum):
-    """The command led by this plane."""
-
-    TXN = 0
-    COUNT = 1
-    END = 2
-    EVENT = 3
-    LEFT = 4
-    BUSY = 5
-    TOTAL = 6
+    FIRST_UNIT = 3
+    # pages that wait to be sent out
+    MAPPING_DATA = 4
+    USER_DATA = 7
+    GC_DATA = 10
+    WORDS = 16
 
 
 class Plane(IntEnum):
+    """A plane, and the command that it leads."""
+
     DATA_BLOCK = 0
     MAPPING_BLOCK = 1
     GC_BLOCK = 2
     FREE_BLOCKS = 3
     GC_RUNNING = 4
     GOOD_BLOCKS = 5
-    TOTAL = 6
+    UNIT = 6
+    DIE = 7
+    BIT = 8
+    FIRST_BLOCK = 9
+    TXN = 10
+    COUNT = 11
+    END = 12
+    EVENT = 13
+    LEFT = 14
+    BUSY = 15
+    WAITING_WRITES = 16
+    WORDS = 24
 
 
 class Block(IntEnum):
@@ -293,13 +336,15 @@ class Block(IntEnum):
     INVALID = 1
     ERASES = 2
     IN_POOL = 3  # order of arrival in the free pool, 0 = not in it
-    IN_GC = 4
+    IN_GC = 4  # 1 = chosen, 2 = its pages are being moved
     PROGRAMS = 5
     READS = 6
     HOLDS_MAPPING = 7
     OPENED = 8  # order of allocation, for FIFO collection
     RETIRED = 9
-    TOTAL = 10
+    PLANE = 10
+    FIRST_PPN = 11
+    WORDS = 12
 
 
 class Lpn(IntEnum):
@@ -312,10 +357,10 @@ class Lpn(IntEnum):
     BEHIND_TAIL_1 = 4
     SLOT_1 = 5
     WINDOW = 6
-    TOTAL = 8
+    WORDS = 8
 
 
-class Cached(IntEnum):
+class Entry(IntEnum):
     """A logical page's entry in the cached mapping table."""
 
     STATE = 0  # 0 absent, 1 on its way, 2 there
@@ -325,7 +370,7 @@ class Cached(IntEnum):
     ARRIVING_NEXT_1 = 4
     WAITING_HEAD_1 = 5
     WAITING_TAIL_1 = 6
-    TOTAL = 8
+    WORDS = 8
 
 
 class MapPage(IntEnum):
@@ -335,68 +380,16 @@ class MapPage(IntEnum):
     ARRIVING_HEAD_1 = 1
     ARRIVING_TAIL_1 = 2
     DEPARTING = 3
-    TOTAL = 4
+    WORDS = 4
 
 
-class CacheSlot(IntEnum):
+class Slot(IntEnum):
     """A page in the drive's DRAM."""
 
     LPN = 0
     SECTORS = 1
     STAMP = 2
-    DIRTY = 3  # 1 = the only copy, 2 = also on its way to flash, 0 = clean
+    DIRTY = 3  # 0 clean, 1 the only copy, 2 also on its way to flash
     NEWER = 4
     OLDER = 5
-    TOTAL = 6
-
-
-class State(NamedTuple):
-    """Everything that the kernel knows; copying the arrays copies the drive."""
-
-    param: Table
-    """int64[Param.TOTAL]."""
-    real: NDArray[np.float64]
-    """float64[2]: bytes per ns of a PCIe lane, ns per DRAM burst pair."""
-    random: NDArray[np.float64]
-    """float64[...], draws in [0, 1) for the collection policies, used in turn."""
-    glob: Table
-    """int64[Glob.TOTAL]."""
-    heap: Table
-    """int64[H, 3]: time, number, code of every event to come."""
-    txn: Table
-    """int64[T, 16], Txn."""
-    req: Table
-    """int64[R, Req.TOTAL]."""
-    queue: Table
-    """int64[units * NUM_QUEUES + channels * NUM_DATA_QUEUES + planes + 1, 3]: transaction queues, data-out queues, writes behind a full
-    plane, accesses to the DRAM."""
-    unit: Table
-    """int64[U, Unit.TOTAL]."""
-    chan: Table
-    """int64[C, Chan.TOTAL]."""
-    slot: Table
-    """int64[P, Slot.TOTAL]."""
-    plane: Table
-    """int64[P, Plane.TOTAL]."""
-    block: Table
-    """int64[B, Block.TOTAL]."""
-    lpn: Table
-    """int64[L, Lpn.TOTAL]."""
-    owner: Table
-    """int64[N]: logical page + 1 of a valid page, -(translation page + 1) of a valid translation page, 0 otherwise."""
-    cached: Table
-    """int64[L or 1, Cached.TOTAL]."""
-    map_page: Table
-    """int64[..., MapPage.TOTAL]."""
-    cache: Table
-    """int64[slots, CacheSlot.TOTAL]."""
-    batch: Table
-    """int64[...], transactions being translated together."""
-    link: Table
-    """int64[2, M]: PCIe messages waiting, toward the device and toward the host."""
-    link_ends: Table
-    """int64[2, 2]: first and one past last message of each direction."""
-    thread: Table
-    """int64[threads], time at which each host thread is free again."""
-    journal: Table
-    """int64[J, 4]: table, row, column, old value of every write to a large table while looking ahead."""
+    WORDS = 6

@@ -9,9 +9,9 @@ from numba import njit
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_lpn, ppn_of_lpn
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
-from tiergarten.sim.flash.kernel.journal import put_block, put_cached, put_lpn, put_map_page
-from tiergarten.sim.flash.kernel.layout import NONE, Block, Cached, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
-from tiergarten.sim.flash.kernel.queues import append, enqueue, full_plane_row, new_txn
+from tiergarten.sim.flash.kernel.journal import add, put
+from tiergarten.sim.flash.kernel.layout import NONE, Block, Entry, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
+from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, entry_at, insert_by_handle, lpn_at, map_page_at, new_txn
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
 
 ABSENT = 0
@@ -33,132 +33,131 @@ def count_sectors(mask):
 
 
 @njit(cache=True)
-def unlink_entry(s, lpn):
-    newer = s.cached[lpn, Cached.NEWER_1] - 1
-    older = s.cached[lpn, Cached.OLDER_1] - 1
+def unlink_entry(m, lpn):
+    newer = m[entry_at(m, lpn) + Entry.NEWER_1] - 1
+    older = m[entry_at(m, lpn) + Entry.OLDER_1] - 1
     if newer == NONE:
-        s.glob[Glob.CMT_NEWEST] = older
+        m[Glob.CMT_NEWEST] = older
     else:
-        put_cached(s, newer, Cached.OLDER_1, older + 1)
+        put(m, entry_at(m, newer) + Entry.OLDER_1, older + 1)
     if older == NONE:
-        s.glob[Glob.CMT_OLDEST] = newer
+        m[Glob.CMT_OLDEST] = newer
     else:
-        put_cached(s, older, Cached.NEWER_1, newer + 1)
+        put(m, entry_at(m, older) + Entry.NEWER_1, newer + 1)
 
 
 @njit(cache=True)
-def link_newest(s, lpn):
-    newest = s.glob[Glob.CMT_NEWEST]
-    put_cached(s, lpn, Cached.NEWER_1, 0)
-    put_cached(s, lpn, Cached.OLDER_1, newest + 1)
+def link_newest(m, lpn):
+    newest = m[Glob.CMT_NEWEST]
+    put(m, entry_at(m, lpn) + Entry.NEWER_1, 0)
+    put(m, entry_at(m, lpn) + Entry.OLDER_1, newest + 1)
     if newest == NONE:
-        s.glob[Glob.CMT_OLDEST] = lpn
+        m[Glob.CMT_OLDEST] = lpn
     else:
-        put_cached(s, newest, Cached.NEWER_1, lpn + 1)
-    s.glob[Glob.CMT_NEWEST] = lpn
+        put(m, entry_at(m, newest) + Entry.NEWER_1, lpn + 1)
+    m[Glob.CMT_NEWEST] = lpn
 
 
 @njit(cache=True)
-def touch_entry(s, lpn):
+def touch_entry(m, lpn):
     """Make an entry the newest."""
-    if s.glob[Glob.CMT_NEWEST] != lpn:
-        unlink_entry(s, lpn)
-        link_newest(s, lpn)
+    if m[Glob.CMT_NEWEST] != lpn:
+        unlink_entry(m, lpn)
+        link_newest(m, lpn)
 
 
 @njit(cache=True)
-def write_back_map_page(s, page):
+def write_back_map_page(m, page):
     """Read the translation page, merge the dirty entries that are cached, write it to a new place."""
-    p = s.param
-    per_page = p[Param.ENTRIES_PER_MAP_PAGE]
-    for lpn in range(page * per_page, min((page + 1) * per_page, len(s.lpn))):
-        put_cached(s, lpn, Cached.DIRTY, 0)
-    old = s.map_page[page, MapPage.PPN_1] - 1
-    if old == NONE or s.map_page[page, MapPage.DEPARTING]:
+    per_page = m[Param.ENTRIES_PER_MAP_PAGE]
+    for lpn in range(page * per_page, min((page + 1) * per_page, m[Param.NUM_LPNS])):
+        put(m, entry_at(m, lpn) + Entry.DIRTY, 0)
+    old = m[map_page_at(m, page) + MapPage.PPN_1] - 1
+    if old == NONE or m[map_page_at(m, page) + MapPage.DEPARTING]:
         return
-    put_map_page(s, page, MapPage.DEPARTING, 1)
-    open_batch(s)
-    write = new_txn(s, Op.PROGRAM, Source.MAPPING, page, p[Param.PAGE_BYTES], 0)
-    read = new_txn(s, Op.READ, Source.MAPPING, page, p[Param.PAGE_BYTES], 0)
-    place_read(s, read, old)
-    s.txn[read, Txn.RELATED] = write
-    s.txn[write, Txn.WAITS_FOR] = 1
-    plane = plane_of_lpn(s, page)
-    invalidate(s, old)
-    ppn, full = next_page(s, plane, Plane.MAPPING_BLOCK, -(page + 1))
-    put_map_page(s, page, MapPage.PPN_1, ppn + 1)
-    place_program(s, write, ppn)
-    enqueue(s, read)
-    enqueue(s, write)
-    s.glob[Glob.MAPPING_READS] += 1
-    s.glob[Glob.MAPPING_WRITES] += 1
+    put(m, map_page_at(m, page) + MapPage.DEPARTING, 1)
+    open_batch(m)
+    write = new_txn(m, Op.PROGRAM, Source.MAPPING, page, m[Param.PAGE_BYTES], 0)
+    read = new_txn(m, Op.READ, Source.MAPPING, page, m[Param.PAGE_BYTES], 0)
+    place(m, read, old)
+    m[read + Txn.RELATED] = write
+    m[write + Txn.WAITS_FOR] = 1
+    plane = plane_of_lpn(m, page)
+    invalidate(m, old)
+    ppn, full = next_page(m, plane, Plane.MAPPING_BLOCK, -(page + 1))
+    put(m, map_page_at(m, page) + MapPage.PPN_1, ppn + 1)
+    place(m, write, ppn)
+    enqueue(m, read)
+    enqueue(m, write)
+    m[Glob.MAPPING_READS] += 1
+    m[Glob.MAPPING_WRITES] += 1
     if full:
-        collect_if_needed(s, plane, ppn % p[Param.PAGES])
-    close_batch(s)
+        collect_if_needed(m, plane, ppn % m[Param.PAGES])
+    close_batch(m)
 
 
 @njit(cache=True)
-def make_room_for_entry(s):
+def make_room_for_entry(m):
     """Evict the least recently used entry that is not on its way, if the table is full."""
-    if s.glob[Glob.CMT_COUNT] < s.param[Param.CMT_ENTRIES]:
+    if m[Glob.CMT_COUNT] < m[Param.CMT_ENTRIES]:
         return
-    victim = s.glob[Glob.CMT_OLDEST]
-    while victim != NONE and s.cached[victim, Cached.STATE] != PRESENT:
-        victim = s.cached[victim, Cached.NEWER_1] - 1
+    victim = m[Glob.CMT_OLDEST]
+    while victim != NONE and m[entry_at(m, victim) + Entry.STATE] != PRESENT:
+        victim = m[entry_at(m, victim) + Entry.NEWER_1] - 1
     if victim == NONE:  # every entry is on its way: hold one more rather than lose a request
         return
-    unlink_entry(s, victim)
-    put_cached(s, victim, Cached.STATE, ABSENT)
-    s.glob[Glob.CMT_COUNT] -= 1
-    if s.cached[victim, Cached.DIRTY]:
-        write_back_map_page(s, victim // s.param[Param.ENTRIES_PER_MAP_PAGE])
+    unlink_entry(m, victim)
+    put(m, entry_at(m, victim) + Entry.STATE, ABSENT)
+    m[Glob.CMT_COUNT] -= 1
+    if m[entry_at(m, victim) + Entry.DIRTY]:
+        write_back_map_page(m, victim // m[Param.ENTRIES_PER_MAP_PAGE])
 
 
 @njit(cache=True)
-def add_entry(s, lpn, state):
-    make_room_for_entry(s)
-    put_cached(s, lpn, Cached.STATE, state)
-    put_cached(s, lpn, Cached.DIRTY, 0)
-    link_newest(s, lpn)
-    s.glob[Glob.CMT_COUNT] += 1
+def add_entry(m, lpn, state):
+    make_room_for_entry(m)
+    put(m, entry_at(m, lpn) + Entry.STATE, state)
+    put(m, entry_at(m, lpn) + Entry.DIRTY, 0)
+    link_newest(m, lpn)
+    m[Glob.CMT_COUNT] += 1
 
 
 @njit(cache=True)
-def expect_entry(s, page, lpn):
+def expect_entry(m, page, lpn):
     """Note that this entry shall be filled when its translation page arrives."""
-    tail = s.map_page[page, MapPage.ARRIVING_TAIL_1]
+    tail = m[map_page_at(m, page) + MapPage.ARRIVING_TAIL_1]
     if tail == 0:
-        put_map_page(s, page, MapPage.ARRIVING_HEAD_1, lpn + 1)
+        put(m, map_page_at(m, page) + MapPage.ARRIVING_HEAD_1, lpn + 1)
     else:
-        put_cached(s, tail - 1, Cached.ARRIVING_NEXT_1, lpn + 1)
-    put_map_page(s, page, MapPage.ARRIVING_TAIL_1, lpn + 1)
-    put_cached(s, lpn, Cached.ARRIVING_NEXT_1, 0)
+        put(m, entry_at(m, tail - 1) + Entry.ARRIVING_NEXT_1, lpn + 1)
+    put(m, map_page_at(m, page) + MapPage.ARRIVING_TAIL_1, lpn + 1)
+    put(m, entry_at(m, lpn) + Entry.ARRIVING_NEXT_1, 0)
 
 
 @njit(cache=True)
-def request_entry(s, lpn):
+def request_entry(m, lpn):
     """Ask for an entry that is not there. True if it is to be had at once: never stored, or its page is just being written."""
-    page = lpn // s.param[Param.ENTRIES_PER_MAP_PAGE]
-    stored = s.map_page[page, MapPage.PPN_1] - 1
+    page = lpn // m[Param.ENTRIES_PER_MAP_PAGE]
+    stored = m[map_page_at(m, page) + MapPage.PPN_1] - 1
     if stored == NONE:
-        add_entry(s, lpn, PRESENT)
+        add_entry(m, lpn, PRESENT)
         return True
-    if s.map_page[page, MapPage.ARRIVING_HEAD_1]:
-        if s.cached[lpn, Cached.STATE] == ABSENT:
-            add_entry(s, lpn, ARRIVING)
-            expect_entry(s, page, lpn)
+    if m[map_page_at(m, page) + MapPage.ARRIVING_HEAD_1]:
+        if m[entry_at(m, lpn) + Entry.STATE] == ABSENT:
+            add_entry(m, lpn, ARRIVING)
+            expect_entry(m, page, lpn)
         return False
-    if s.map_page[page, MapPage.DEPARTING]:
-        add_entry(s, lpn, PRESENT)
+    if m[map_page_at(m, page) + MapPage.DEPARTING]:
+        add_entry(m, lpn, PRESENT)
         return True
-    add_entry(s, lpn, ARRIVING)
-    expect_entry(s, page, lpn)
-    open_batch(s)
-    read = new_txn(s, Op.READ, Source.MAPPING, page, SECTOR_BYTES, 0)
-    place_read(s, read, s.map_page[page, MapPage.PPN_1] - 1)
-    enqueue(s, read)
-    s.glob[Glob.MAPPING_READS] += 1
-    close_batch(s)
+    add_entry(m, lpn, ARRIVING)
+    expect_entry(m, page, lpn)
+    open_batch(m)
+    read = new_txn(m, Op.READ, Source.MAPPING, page, SECTOR_BYTES, 0)
+    place(m, read, m[map_page_at(m, page) + MapPage.PPN_1] - 1)
+    enqueue(m, read)
+    m[Glob.MAPPING_READS] += 1
+    close_batch(m)
     return False
 
 
@@ -166,204 +165,192 @@ def request_entry(s, lpn):
 
 
 @njit(cache=True)
-def place_read(s, t, ppn):
-    """Point a read at its page; the block notes that a read is under way."""
-    block = ppn // s.param[Param.PAGES]
-    s.txn[t, Txn.PLANE] = block // s.param[Param.BLOCKS]
-    s.txn[t, Txn.BLOCK] = block
-    s.txn[t, Txn.PAGE] = ppn % s.param[Param.PAGES]
-    s.txn[t, Txn.PLACED] = 1
-    put_block(s, block, Block.READS, s.block[block, Block.READS] + 1)
+def place(m, t, ppn):
+    """Point a transaction at its page; the block notes that it is under way."""
+    block = block_of_ppn(m, ppn)
+    m[t + Txn.PLANE] = m[block + Block.PLANE]
+    m[t + Txn.BLOCK] = block
+    m[t + Txn.PAGE] = ppn - m[block + Block.FIRST_PPN]
+    add(m, block + (Block.READS if m[t + Txn.OP] == Op.READ else Block.PROGRAMS), 1)
 
 
 @njit(cache=True)
-def place_program(s, t, ppn):
-    """Point a program at its page; the block notes that a program is under way."""
-    block = ppn // s.param[Param.PAGES]
-    s.txn[t, Txn.PLANE] = block // s.param[Param.BLOCKS]
-    s.txn[t, Txn.BLOCK] = block
-    s.txn[t, Txn.PAGE] = ppn % s.param[Param.PAGES]
-    s.txn[t, Txn.PLACED] = 1
-    put_block(s, block, Block.PROGRAMS, s.block[block, Block.PROGRAMS] + 1)
-
-
-@njit(cache=True)
-def translate_read(s, t):
+def translate_read(m, t):
     """Find the page to read. A page never written gets a place on the spot and counts as written in the sectors asked for."""
-    lpn = s.txn[t, Txn.LPN]
-    ppn = ppn_of_lpn(s, lpn)
+    lpn = m[t + Txn.LPN]
+    ppn = ppn_of_lpn(m, lpn)
     if ppn == NONE:
-        plane = plane_of_lpn(s, lpn)
-        ppn, full = next_page(s, plane, Plane.DATA_BLOCK, lpn + 1)
-        put_lpn(s, lpn, Lpn.PPN_1, ppn + 1)
-        put_lpn(s, lpn, Lpn.SECTORS, s.txn[t, Txn.SECTORS])
-        if not s.param[Param.IDEAL_MAPPING]:
-            put_cached(s, lpn, Cached.DIRTY, 1)
+        plane = plane_of_lpn(m, lpn)
+        ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
+        put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
+        put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[t + Txn.SECTORS])
+        if not m[Param.IDEAL_MAPPING]:
+            put(m, entry_at(m, lpn) + Entry.DIRTY, 1)
         if full:
-            collect_if_needed(s, plane, ppn % s.param[Param.PAGES])
-    place_read(s, t, ppn)
+            collect_if_needed(m, plane, ppn % m[Param.PAGES])
+    place(m, t, ppn)
 
 
 @njit(cache=True)
-def translate_write(s, t):
+def translate_write(m, t):
     """Give a write its page. False if the plane takes no writes now. Sectors of the old page that the write does not cover are read first."""
-    lpn = s.txn[t, Txn.LPN]
-    plane = plane_of_lpn(s, lpn)
-    s.txn[t, Txn.PLANE] = plane
-    if s.plane[plane, Plane.FREE_BLOCKS] < (RESERVED_BLOCKS if s.glob[Glob.WORN_OUT_AT] == NONE else 1):
+    lpn = m[t + Txn.LPN]
+    plane = plane_of_lpn(m, lpn)
+    m[t + Txn.PLANE] = plane
+    if m[plane + Plane.FREE_BLOCKS] < (RESERVED_BLOCKS if m[Glob.WORN_OUT_AT] == NONE else 1):
         return False
-    sectors = s.txn[t, Txn.SECTORS]
-    old = ppn_of_lpn(s, lpn)
+    sectors = m[t + Txn.SECTORS]
+    old = ppn_of_lpn(m, lpn)
     if old != NONE:
-        missing = s.lpn[lpn, Lpn.SECTORS] & ~sectors
+        missing = m[lpn_at(m, lpn) + Lpn.SECTORS] & ~sectors
         if missing:
-            read = new_txn(s, Op.READ, s.txn[t, Txn.SOURCE], lpn, count_sectors(missing) * SECTOR_BYTES, missing)
-            place_read(s, read, old)
-            s.txn[read, Txn.RELATED] = t
-            s.txn[t, Txn.RELATED] = read
-            s.txn[t, Txn.WAITS_FOR] = 1
-        invalidate(s, old)
-    ppn, full = next_page(s, plane, Plane.DATA_BLOCK, lpn + 1)
-    put_lpn(s, lpn, Lpn.PPN_1, ppn + 1)
-    put_lpn(s, lpn, Lpn.SECTORS, s.lpn[lpn, Lpn.SECTORS] | sectors)
-    place_program(s, t, ppn)
+            read = new_txn(m, Op.READ, m[t + Txn.SOURCE], lpn, count_sectors(missing) * SECTOR_BYTES, missing)
+            place(m, read, old)
+            m[read + Txn.RELATED] = t
+            m[t + Txn.RELATED] = read
+            m[t + Txn.WAITS_FOR] = 1
+        invalidate(m, old)
+    ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
+    put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
+    put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[lpn_at(m, lpn) + Lpn.SECTORS] | sectors)
+    place(m, t, ppn)
     if full:
-        collect_if_needed(s, plane, ppn % s.param[Param.PAGES])
-    if not s.param[Param.IDEAL_MAPPING]:
-        put_cached(s, lpn, Cached.DIRTY, 1)
-    s.glob[Glob.HOST_PAGES_WRITTEN] += 1
+        collect_if_needed(m, plane, ppn % m[Param.PAGES])
+    if not m[Param.IDEAL_MAPPING]:
+        put(m, entry_at(m, lpn) + Entry.DIRTY, 1)
+    m[Glob.HOST_PAGES_WRITTEN] += 1
     return True
 
 
 @njit(cache=True)
-def translate(s, t):
+def translate(m, t):
     """Place a transaction whose mapping entry is at hand; False if it has to wait for a free block."""
-    if not s.param[Param.IDEAL_MAPPING]:
-        touch_entry(s, s.txn[t, Txn.LPN])
-    if s.txn[t, Txn.OP] == Op.READ:
-        translate_read(s, t)
+    if not m[Param.IDEAL_MAPPING]:
+        touch_entry(m, m[t + Txn.LPN])
+    if m[t + Txn.OP] == Op.READ:
+        translate_read(m, t)
         return True
-    return translate_write(s, t)
+    return translate_write(m, t)
 
 
 # --- waiting
 
 
 @njit(cache=True)
-def wait_behind_lock(s, t):
+def wait_behind_lock(m, t):
     """Wait until collection has moved the page."""
-    lpn = s.txn[t, Txn.LPN]
-    s.txn[t, Txn.NEXT] = NONE
-    tail = s.lpn[lpn, Lpn.BEHIND_TAIL_1] - 1
+    lpn = m[t + Txn.LPN]
+    m[t + Txn.NEXT] = NONE
+    tail = m[lpn_at(m, lpn) + Lpn.BEHIND_TAIL_1] - 1
     if tail == NONE:
-        put_lpn(s, lpn, Lpn.BEHIND_HEAD_1, t + 1)
+        put(m, lpn_at(m, lpn) + Lpn.BEHIND_HEAD_1, t + 1)
     else:
-        s.txn[tail, Txn.NEXT] = t
-    put_lpn(s, lpn, Lpn.BEHIND_TAIL_1, t + 1)
+        m[tail + Txn.NEXT] = t
+    put(m, lpn_at(m, lpn) + Lpn.BEHIND_TAIL_1, t + 1)
 
 
 @njit(cache=True)
-def wait_for_entry(s, t):
+def wait_for_entry(m, t):
     """Wait until the mapping entry arrives."""
-    lpn = s.txn[t, Txn.LPN]
-    s.txn[t, Txn.NEXT] = NONE
-    tail = s.cached[lpn, Cached.WAITING_TAIL_1] - 1
+    lpn = m[t + Txn.LPN]
+    m[t + Txn.NEXT] = NONE
+    tail = m[entry_at(m, lpn) + Entry.WAITING_TAIL_1] - 1
     if tail == NONE:
-        put_cached(s, lpn, Cached.WAITING_HEAD_1, t + 1)
+        put(m, entry_at(m, lpn) + Entry.WAITING_HEAD_1, t + 1)
     else:
-        s.txn[tail, Txn.NEXT] = t
-    put_cached(s, lpn, Cached.WAITING_TAIL_1, t + 1)
+        m[tail + Txn.NEXT] = t
+    put(m, entry_at(m, lpn) + Entry.WAITING_TAIL_1, t + 1)
 
 
 @njit(cache=True)
-def translate_or_wait(s, t):
+def translate_or_wait(m, t):
     """Place a transaction, or leave it where what it waits for will find it. True if it was placed."""
-    lpn = s.txn[t, Txn.LPN]
-    if s.lpn[lpn, Lpn.LOCKED]:
-        wait_behind_lock(s, t)
+    lpn = m[t + Txn.LPN]
+    if m[lpn_at(m, lpn) + Lpn.LOCKED]:
+        wait_behind_lock(m, t)
         return False
-    if not s.param[Param.IDEAL_MAPPING] and s.cached[lpn, Cached.STATE] != PRESENT and not request_entry(s, lpn):
-        wait_for_entry(s, t)
+    if not m[Param.IDEAL_MAPPING] and m[entry_at(m, lpn) + Entry.STATE] != PRESENT and not request_entry(m, lpn):
+        wait_for_entry(m, t)
         return False
-    if translate(s, t):
+    if translate(m, t):
         return True
-    append(s, full_plane_row(s, s.txn[t, Txn.PLANE]), t)
+    insert_by_handle(m, m[t + Txn.PLANE] + Plane.WAITING_WRITES, t)
     return False
 
 
 @njit(cache=True)
-def enqueue_placed(s, t):
+def enqueue_placed(m, t):
     """Queue a placed transaction and, behind a write, the read of the sectors it lacks."""
-    enqueue(s, t)
-    if s.txn[t, Txn.OP] != Op.READ and s.txn[t, Txn.RELATED] != NONE:
-        enqueue(s, s.txn[t, Txn.RELATED])
+    enqueue(m, t)
+    if m[t + Txn.OP] != Op.READ and m[t + Txn.RELATED] != NONE:
+        enqueue(m, m[t + Txn.RELATED])
 
 
 @njit(cache=True)
-def dispatch_batch(s):
+def dispatch_batch(m):
     """Translate all transactions of the batch in order, then queue those that were placed, together."""
-    count = s.glob[Glob.BATCH_COUNT]
+    count = m[Glob.BATCH_COUNT]
     for i in range(count):
-        if not translate_or_wait(s, s.batch[i]):
-            s.batch[i] = NONE
-    open_batch(s)
+        if not translate_or_wait(m, m[m[Param.BATCH_AT] + i]):
+            m[m[Param.BATCH_AT] + i] = NONE
+    open_batch(m)
     for i in range(count):
-        if s.batch[i] != NONE:
-            enqueue_placed(s, s.batch[i])
-    s.glob[Glob.BATCH_COUNT] = 0
-    close_batch(s)
+        if m[m[Param.BATCH_AT] + i] != NONE:
+            enqueue_placed(m, m[m[Param.BATCH_AT] + i])
+    m[Glob.BATCH_COUNT] = 0
+    close_batch(m)
 
 
 @njit(cache=True)
-def dispatch_chain(s, head, only):
+def dispatch_chain(m, head, only):
     """Dispatch those transactions of a NEXT chain whose op is `only`; returns the chain of the others."""
     rest = NONE
     last = NONE
     t = head
     while t != NONE:
-        after = s.txn[t, Txn.NEXT]
-        if s.txn[t, Txn.OP] == only:
-            if translate_or_wait(s, t):
-                enqueue_placed(s, t)
+        after = m[t + Txn.NEXT]
+        if m[t + Txn.OP] == only:
+            if translate_or_wait(m, t):
+                enqueue_placed(m, t)
         else:
             if rest == NONE:
                 rest = t
             else:
-                s.txn[last, Txn.NEXT] = t
-            s.txn[t, Txn.NEXT] = NONE
+                m[last + Txn.NEXT] = t
+            m[t + Txn.NEXT] = NONE
             last = t
         t = after
     return rest
 
 
 @njit(cache=True)
-def map_page_arrived(s, page):
+def map_page_arrived(m, page):
     """A translation page was read: its entries are there, what waited for them is translated, reads of an entry before writes."""
-    open_batch(s)
-    lpn = s.map_page[page, MapPage.ARRIVING_HEAD_1] - 1
-    put_map_page(s, page, MapPage.ARRIVING_HEAD_1, 0)
-    put_map_page(s, page, MapPage.ARRIVING_TAIL_1, 0)
+    open_batch(m)
+    lpn = m[map_page_at(m, page) + MapPage.ARRIVING_HEAD_1] - 1
+    put(m, map_page_at(m, page) + MapPage.ARRIVING_HEAD_1, 0)
+    put(m, map_page_at(m, page) + MapPage.ARRIVING_TAIL_1, 0)
     while lpn != NONE:
-        after = s.cached[lpn, Cached.ARRIVING_NEXT_1] - 1
-        put_cached(s, lpn, Cached.STATE, PRESENT)
-        put_cached(s, lpn, Cached.DIRTY, 0)
-        head = s.cached[lpn, Cached.WAITING_HEAD_1] - 1
-        put_cached(s, lpn, Cached.WAITING_HEAD_1, 0)
-        put_cached(s, lpn, Cached.WAITING_TAIL_1, 0)
-        dispatch_chain(s, dispatch_chain(s, head, Op.READ), Op.PROGRAM)
+        after = m[entry_at(m, lpn) + Entry.ARRIVING_NEXT_1] - 1
+        put(m, entry_at(m, lpn) + Entry.STATE, PRESENT)
+        put(m, entry_at(m, lpn) + Entry.DIRTY, 0)
+        head = m[entry_at(m, lpn) + Entry.WAITING_HEAD_1] - 1
+        put(m, entry_at(m, lpn) + Entry.WAITING_HEAD_1, 0)
+        put(m, entry_at(m, lpn) + Entry.WAITING_TAIL_1, 0)
+        dispatch_chain(m, dispatch_chain(m, head, Op.READ), Op.PROGRAM)
         lpn = after
-    close_batch(s)
+    close_batch(m)
 
 
 @njit(cache=True)
-def unlock(s, lpn):
+def unlock(m, lpn):
     """Collection has moved the page: dispatch what waited, reads before writes."""
-    put_lpn(s, lpn, Lpn.LOCKED, 0)
-    head = s.lpn[lpn, Lpn.BEHIND_HEAD_1] - 1
+    put(m, lpn_at(m, lpn) + Lpn.LOCKED, 0)
+    head = m[lpn_at(m, lpn) + Lpn.BEHIND_HEAD_1] - 1
     if head == NONE:
         return
-    put_lpn(s, lpn, Lpn.BEHIND_HEAD_1, 0)
-    put_lpn(s, lpn, Lpn.BEHIND_TAIL_1, 0)
-    open_batch(s)
-    dispatch_chain(s, dispatch_chain(s, head, Op.READ), Op.PROGRAM)
-    close_batch(s)
+    put(m, lpn_at(m, lpn) + Lpn.BEHIND_HEAD_1, 0)
+    put(m, lpn_at(m, lpn) + Lpn.BEHIND_TAIL_1, 0)
+    open_batch(m)
+    dispatch_chain(m, dispatch_chain(m, head, Op.READ), Op.PROGRAM)
+    close_batch(m)

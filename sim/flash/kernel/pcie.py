@@ -5,6 +5,7 @@ A payload is cut into packets (TLPs); every packet carries header, data-link and
 
 from enum import IntEnum
 
+import numpy as np
 from numba import njit
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
@@ -17,6 +18,8 @@ KIND_BITS = 3
 
 
 class Message(IntEnum):
+    """Low bits of a message; the request (or queue tail) that it is about stands above them."""
+
     SUBMISSION_DOORBELL = 0
     ENTRY_REQUEST = 1
     ENTRY = 2
@@ -28,48 +31,60 @@ class Message(IntEnum):
 
 
 @njit(cache=True)
-def payload_ns(s, num_bytes):
-    """Time that a payload takes on the link, in whole ns as a lane-parallel transfer rounded up to lanes."""
-    payload = s.param[Param.PCIE_PAYLOAD]
-    overhead = s.param[Param.PCIE_OVERHEAD]
-    lanes = s.param[Param.PCIE_LANES]
+def payload_ns(m, num_bytes):
+    """Time that a payload takes on the link: bytes per lane, rounded up, over the lane's rate, cut to whole ns."""
+    if num_bytes == m[Param.PAYLOAD_BYTES_SEEN]:
+        return m[Param.PAYLOAD_NS_SEEN]
+    payload = m[Param.PCIE_PAYLOAD]
+    overhead = m[Param.PCIE_OVERHEAD]
+    lanes = m[Param.PCIE_LANES]
     wire = num_bytes // payload * (payload + overhead)
     if num_bytes % payload:
         wire += num_bytes % payload + overhead
-    return int((wire + lanes - 1) // lanes / s.real[0])
+    rate = m[Param.LANE_BYTES_PER_NS : Param.LANE_BYTES_PER_NS + 1].view(np.float64)[0]
+    m[Param.PAYLOAD_BYTES_SEEN] = num_bytes
+    m[Param.PAYLOAD_NS_SEEN] = int((wire + lanes - 1) // lanes / rate)
+    return m[Param.PAYLOAD_NS_SEEN]
 
 
 @njit(cache=True)
-def message_ns(s, message):
-    """Time on the link of a message (kind in the low bits, request above)."""
+def message_ns(m, message):
+    """Time on the link of a message."""
     kind = message & ((1 << KIND_BITS) - 1)
     if kind == Message.SUBMISSION_DOORBELL or kind == Message.COMPLETION_DOORBELL:
-        return s.param[Param.T_DOORBELL]
+        return m[Param.T_DOORBELL]
     if kind == Message.ENTRY_REQUEST or kind == Message.DATA_REQUEST:
-        return s.param[Param.T_READ_REQUEST]
+        return m[Param.T_READ_REQUEST]
     if kind == Message.ENTRY:
-        return s.param[Param.T_SQE]
+        return m[Param.T_SQE]
     if kind == Message.COMPLETION:
-        return s.param[Param.T_CQE]
-    return payload_ns(s, s.req[message >> KIND_BITS, Req.SECTORS] * SECTOR_BYTES)
+        return m[Param.T_CQE]
+    return payload_ns(m, m[(message >> KIND_BITS) + Req.SECTORS] * SECTOR_BYTES)
 
 
 @njit(cache=True)
-def start_message(s, direction):
+def place_in_ring(m, direction, number):
+    """Address of the number-th message of a direction."""
+    mask = m[Param.LINK_MASK]
+    return m[Param.LINK_AT] + direction * (mask + 1) + (number & mask)
+
+
+@njit(cache=True)
+def start_message(m, direction):
     """Put the first waiting message on the wire."""
-    ends = s.link_ends
-    message = s.link[direction, ends[direction, 0] % s.link.shape[1]]
-    push_event(s, s.glob[Glob.NOW] + message_ns(s, message), Event.TO_DEVICE + direction, 0)
+    message = m[place_in_ring(m, direction, m[Glob.TO_DEVICE_FIRST + 2 * direction])]
+    push_event(m, m[Glob.NOW] + message_ns(m, message), Event.TO_DEVICE + direction, 0)
 
 
 @njit(cache=True)
-def send(s, direction, kind, request):
+def send(m, direction, kind, about):
     """Queue a message; it starts at once if its direction is free."""
-    ends = s.link_ends
-    if ends[direction, 0] == ends[direction, 1]:  # empty: stay in the same few cache lines
-        ends[direction, 0] = 0
-        ends[direction, 1] = 0
-    s.link[direction, ends[direction, 1] % s.link.shape[1]] = kind | (request << KIND_BITS)
-    ends[direction, 1] += 1
-    if ends[direction, 1] - ends[direction, 0] == 1:
-        start_message(s, direction)
+    first = Glob.TO_DEVICE_FIRST + 2 * direction
+    last = first + 1
+    if m[first] == m[last]:  # empty: stay in the same few cache lines
+        m[first] = 0
+        m[last] = 0
+    m[place_in_ring(m, direction, m[last])] = kind | (about << KIND_BITS)
+    m[last] += 1
+    if m[last] - m[first] == 1:
+        start_message(m, direction)

@@ -1,0 +1,12 @@
+"""How the kernels are compiled.
+
+Kernels allocate nothing, so they go without numba's reference counting: its atomic increments at every call of a small
+function would cost several times the work itself.
+"""
+
+from numba import njit
+
+kernel = njit(cache=True, _nrt=False)
+"""Compile a kernel and keep it on disk."""
+inlined = njit(cache=True, _nrt=False, forceinline=True)
+"""The same for small steps of the inner loop, which become part of the kernels that call them."""

@@ -1,0 +1,1 @@
+"""Environments: a run of a scenario, advanced between decisions."""

@@ -1,0 +1,58 @@
+"""`tiergarten trace`: each command does its work, and bad input ends in a sentence."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tiergarten.cli.trace import app
+from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.trace_io import load_trace
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_generated_trace_has_its_statistics(tmp_path):
+    run("generate", "stream", "-s", "accesses=2048", "-s", "footprint_bytes=65536", "--out", tmp_path / "s.trace")
+    found = json.loads(run("stats", tmp_path / "s.trace", "--json"))
+    assert (found["accesses"], found["footprint_bytes"], found["first_touches"]) == (2048, 65536, 1024)
+    assert "Reuse distance" in run("stats", tmp_path / "s.trace")
+
+
+def test_convert_keeps_addresses(tmp_path):
+    run("generate", "random", "-s", "accesses=50", "--out", tmp_path / "a.stl", "--format", "stl")
+    run("convert", tmp_path / "a.stl", "--format", "dramsim3", "--out", tmp_path / "b.gz")
+    one, two = (json.loads(run("stats", tmp_path / name, "--json")) for name in ("a.stl", "b.gz"))
+    assert one == two
+
+
+def test_kernel_is_recorded_and_drawn(tmp_path):
+    found = json.loads(run("kernel", "quest", "-s", "tokens=64", "--out", tmp_path / "q.trace", "--json"))
+    assert found["relative_error"] < 1e-5
+    assert len(load_trace(tmp_path / "q.trace").accesses) == found["accesses"]
+    run("stats", tmp_path / "q.trace", "--plot", tmp_path / "figures")
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".pdf", ".csv"}
+    assert "quest" in run("kernels")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["kernel", "qest", "--out", "x"], "Did you mean 'quest'"),
+        (["kernel", "quest", "-s", "token=4", "--out", "x"], "Did you mean 'tokens'"),
+        (["kernel", "quest", "-s", "tokens=many", "--out", "x"], "needs a int"),
+        (["kernel", "quest", "-s", "tokens=33", "--out", "x"], "cannot be run"),
+        (["generate", "stream", "-s", "read_share=7", "--out", "x"], "read share"),
+        (["stats", "/nowhere/x.trace"], "cannot be read"),
+        (["stats", "/nowhere/x.trace", "--block", "64"], "needs a unit|cannot be read"),
+    ],
+)
+def test_bad_input_is_a_sentence(arguments, said):
+    with pytest.raises(TiergartenError, match=said):
+        run(*arguments)

@@ -1,0 +1,1 @@
+"""Published planning programs, solved with HiGHS; they need scipy (the `trace` extra)."""
