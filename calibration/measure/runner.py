@@ -66,7 +66,7 @@ def run_suite(suite: Suite, on_progress: Callable[[str, float], None]) -> dict[s
 
     Args:
         suite: what to run.
-        on_progress: called with an item's name and the finished share, 0 to 1.
+        on_progress: called with an item's name and the finished share of all time limits, 0 to 1.
 
     Raises InputError if the folder holds measurements of another machine or another kind of run.
     """
@@ -82,7 +82,11 @@ def run_suite(suite: Suite, on_progress: Callable[[str, float], None]) -> dict[s
             if item not in missing:
                 continue
             started, load_before = time.monotonic(), load_average()
-            outcome = _run_item(item, suite, machine, programs)
+
+            def on_tick(elapsed_s: float, name: str = item.name, number: int = number) -> None:
+                on_progress(name, (sum(limits[:number]) + min(elapsed_s, limits[number])) / sum(limits))
+
+            outcome = _run_item(item, suite, machine, programs, on_tick)
             manifest["items"][item.name] = _recorded(item, outcome, suite.folder) | {
                 "seconds": round(time.monotonic() - started, 2),
                 "load_average_before": load_before,
@@ -141,7 +145,13 @@ def _built(items: list[Item], suite: Suite, machine: Machine, scratch: Path) -> 
         return dict(zip(wanted, pool.map(one, wanted), strict=True))
 
 
-def _run_item(item: Item, suite: Suite, machine: Machine, programs: dict[Program, Path | BuildError]) -> Outcome:
+def _run_item(
+    item: Item,
+    suite: Suite,
+    machine: Machine,
+    programs: dict[Program, Path | BuildError],
+    on_tick: Callable[[float], None],
+) -> Outcome:
     reason = machine.lacks(item.needs, suite.is_dry_run)
     if reason:
         return Outcome("left out", reason, ())
@@ -156,15 +166,20 @@ def _run_item(item: Item, suite: Suite, machine: Machine, programs: dict[Program
             command = [str(program), *request.arguments()]
         else:
             command = [sys.executable, "-P", "-m", "tiergarten.calibration.measure.piece", item.name, encode(request)]
-        outcome = run_limited(command, item.timeout_s(request))
+        outcome = run_limited(command, item.timeout_s(request), on_tick)
         for path in sorted(Path(own).iterdir()):
             if not path.name.startswith("."):
                 os.replace(path, suite.folder / path.name)
     return replace(outcome, reason=_scrubbed(outcome.reason, suite.folder))
 
 
-def run_limited(command: list[str], limit_s: float) -> Outcome:
-    """Run a process that prints a table; end it, with its children, after `limit_s`. Rows printed by then are kept."""
+def run_limited(
+    command: list[str], limit_s: float, on_tick: Callable[[float], None] = lambda elapsed_s: None
+) -> Outcome:
+    """Run a process that prints a table; end it, with its children, after `limit_s`. Rows printed by then are kept.
+
+    `on_tick` is called about twice a second with the seconds gone by.
+    """
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         start_new_session=True,
@@ -179,11 +194,15 @@ def run_limited(command: list[str], limit_s: float) -> Outcome:
     ]
     for reader in readers:
         reader.start()
+    started = time.monotonic()
+    is_late = False
     try:
-        process.wait(limit_s)
-        is_late = False
-    except subprocess.TimeoutExpired:
-        is_late = True
+        while process.poll() is None and not is_late:
+            elapsed_s = time.monotonic() - started
+            on_tick(elapsed_s)
+            is_late = elapsed_s >= limit_s
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, min(0.5, limit_s - elapsed_s)))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
