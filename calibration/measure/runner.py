@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import os
-import queue
 import re
 import secrets
 import signal
@@ -12,11 +11,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from tiergarten.calibration.measure.build import BuildError, build, find_compilers
 from tiergarten.calibration.measure.item import Item, Program, Request
@@ -34,7 +34,8 @@ from tiergarten.calibration.measure.piece import encode
 from tiergarten.sim.errors import InputError, Problem
 
 MAX_ROWS: Final = 100_000
-"""A program that prints more than this has lost its way."""
+"""A program that prints more than this has lost its way; the rest is not kept."""
+MAX_ERROR_LINES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,11 @@ def run_limited(
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
-    lines: queue.Queue[str] = queue.Queue()
-    errors: list[str] = []
+    lines: deque[str] = deque()
+    errors: deque[str] = deque(maxlen=MAX_ERROR_LINES)
     readers = [
-        threading.Thread(target=lambda: [lines.put(line.rstrip("\n")) for line in process.stdout], daemon=True),  # type: ignore[union-attr]
-        threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True),  # type: ignore[arg-type]
+        threading.Thread(target=_take_rows, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -211,8 +212,8 @@ def run_limited(
             process.wait(10)
     for reader in readers:
         reader.join(5)
-    table = _table([lines.get() for _ in range(lines.qsize())])
-    said = "".join(errors).strip()
+    table = _table(list(lines))
+    said = "".join(list(errors)).strip()
     if is_late:
         return Outcome("timed out", f"was ended after its limit of {limit_s:g} s", table)
     if process.returncode == LEFT_OUT:
@@ -225,10 +226,17 @@ def run_limited(
     return Outcome("done", "", table)
 
 
+def _take_rows(stream: IO[str], lines: deque[str]) -> None:
+    """Read to the end, whatever comes, and keep the first MAX_ROWS lines."""
+    for line in stream:
+        if len(lines) <= MAX_ROWS:
+            lines.append(line.rstrip("\n"))
+
+
 def _table(lines: list[str]) -> tuple[str, ...]:
     """Whole rows only: what a killed process left half printed is dropped."""
     columns = lines[0].count(",") if lines else 0
-    return tuple(line for line in lines[:MAX_ROWS] if line.count(",") == columns and line.strip())
+    return tuple(line for line in lines if line.count(",") == columns and line.strip())
 
 
 def _recorded(item: Item, outcome: Outcome, folder: Path) -> dict[str, Any]:
