@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from dramsys_cases import DDR3, DDR4, designs, parts, semantics, small_part, trace_of, traces
+from dramsys_cases import DDR3, DDR4, SLOW_WRITES, designs, parts, semantics, small_part, trace_of, traces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +162,16 @@ def test_closed_page_row_cycle_keeps_trc() -> None:
     assert result.time_ps == (1 + t.nRC + t.nRCD + t.nCL + t.nBL) * t.tCK_ps
 
 
+def test_auto_precharging_read_waits_for_write_recovery() -> None:
+    """WR then RDA in one bank: the precharge that RDA brings must not come before the write has recovered."""
+    t = SLOW_WRITES.timing
+    design = ControllerDesign(page_policy=PagePolicy.CLOSED_ADAPTIVE)
+    result = evaluate(design, trace_of([0, 0], [0, 64], [True, False]), SLOW_WRITES)
+    assert (result.commands["WR"], result.commands["RDA"]) == (1, 1)
+    write_to_read = t.nCWL + t.nBL + t.nWR - t.nRTP
+    assert result.time_ps == (1 + t.nRCD + write_to_read + t.nCL + t.nBL) * t.tCK_ps
+
+
 def test_stream_reaches_the_peak_of_the_bus() -> None:
     """DDR3 has no bank groups: an open-page stream moves 64 bytes every burst, 12.8 GB/s less the first access."""
     count = 4000
@@ -176,8 +186,10 @@ def test_owed_refreshes_cost_time_and_energy() -> None:
     count = 4000
     trace = trace_of(list(range(count)), [64 * i for i in range(count)], [False] * count)
     without = evaluate(ControllerDesign(refresh_policy=RefreshPolicy.NO_REFRESH), trace, DDR3)
-    assert without.refreshes_due == without.refreshes_owed == (without.time_ps - without.refresh_debt_ps) // (
-        t.nREFI * t.tCK_ps
+    assert (
+        without.refreshes_due
+        == without.refreshes_owed
+        == (without.time_ps - without.refresh_debt_ps) // (t.nREFI * t.tCK_ps)
     )
     assert without.refresh_debt_ps == without.refreshes_owed * t.nRFC * t.tCK_ps > 0
     assert without.energy_by_cause_pj["refresh"] > 0
