@@ -9,7 +9,7 @@ from headless_browser import NAMES, Browser, find_browser
 from tiergarten.reports import write_comparison
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     if program is None:
