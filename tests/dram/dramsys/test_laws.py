@@ -204,7 +204,7 @@ from dramsys_cases import DDR3, DDR4, small_part, trace_of
 from tiergarten.dram.dramsys import ControllerDesign, DRAMSYS_2021, OURS, evaluate
 rng = np.random.default_rng(11)
 results = []
-for case in range(24):
+for case in range(12):
     memory = small_part((DDR3, DDR4)[case % 2], 700)
     design = ControllerDesign.from_indices(rng.integers(0, (4, 3, 3, 5, 2, 2, 4, 4, 3, 5)))
     count = int(rng.integers(5, 60))
