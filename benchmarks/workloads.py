@@ -13,8 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tiergarten.scenario import load_scenario
 from tiergarten.sim.trace import Role, Trace
 from tiergarten.sim.trace_io import load_trace, save_trace
+from tiergarten.sim.trace_join import repeat
+from tiergarten.simulate import simulate
 from tiergarten.workloads.addresses.patterns import HotSet
 from tiergarten.workloads.kernel import KERNELS, record
 from tiergarten.workloads.lowering import lower
@@ -88,6 +91,26 @@ def tool_rows(folder: Path) -> list[list[str]]:
     return rows
 
 
+def replay_rows(folder: Path) -> list[list[str]]:
+    """A trace of a quarter of a million accesses on two tiers, laws and result tables included."""
+    _, layer = record(replace(KERNELS.get("moba").examples()[0], tokens=512))  # type: ignore[type-var]
+    deep = repeat(layer, 30)
+    save_trace(deep, folder / "deep.trace")
+    (folder / "deep.yaml").write_text(
+        "schema_version: 1\nname: deep\ninclude: [devices/h100-sxm, devices/server-2s-ddr5]\n"
+        "workload: {kind: trace, file: deep.trace, near: hbm, device: gpu}\n"
+    )
+    rows = []
+    for unit in ("access", "object", "operation"):
+        scenario = load_scenario(str(folder / "deep.yaml"), [f"workload.transfers={unit}"])
+        seconds = best_s(lambda scenario=scenario: simulate(scenario))
+        rate = len(deep.accesses) / seconds / 1e6
+        rows.append(
+            [f"replay, a transfer per {unit}", f"{len(deep.accesses):,}", f"{seconds * 1e3:.1f}", f"{rate:.2f}"]
+        )
+    return rows
+
+
 def torch_rows(folder: Path) -> list[list[str]]:
     """A decode step of Llama-3-8B's shape (32 layers, 2048 tokens cached) on the meta device."""
     import torch
@@ -145,7 +168,7 @@ def main() -> None:
         except ImportError:
             print("torch or transformers is not installed: the PyTorch rows are left out")
         _print("Recording", ["program", "off, ms", "recorded, ms", "ratio", "accesses", "trace, kB"], rows)
-        _print("Tools", ["tool", "accesses", "ms", "million accesses/s"], tool_rows(folder))
+        _print("Tools", ["tool", "accesses", "ms", "million accesses/s"], [*tool_rows(folder), *replay_rows(folder)])
 
 
 def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -129,6 +129,28 @@ class CycleMemory:
         """Limit of all data buses together."""
         return self.config.device.peak_bytes_per_s * len(self._channels)
 
+    @property
+    def num_channels(self) -> int:
+        return len(self._channels)
+
+    def last_completion_ps(self) -> int:
+        """When all that is outstanding will be done; 0 if nothing is."""
+        times = self._times()
+        outstanding = times[times < NEVER_PS]
+        return int(outstanding.max()) if len(outstanding) else 0
+
+    def channel_rows(self, accesses: AccessBatch, most: int) -> Int:
+        """The first `most` bursts that one channel gets of a batch, as rows of a request table."""
+        block = self._interleave.block_bytes
+        starts, owners = expand_bursts(accesses.addresses, accesses.num_bytes, block)
+        own = starts // block % self.num_channels == starts[0] // block % self.num_channels
+        starts, owners = starts[own], owners[own]
+        ends = np.minimum(starts + block, (accesses.addresses + accesses.num_bytes)[owners])
+        starts = np.maximum(starts, accesses.addresses[owners])
+        addresses, blocks = expand_bursts(starts, ends - starts, self.config.device.transaction_bytes)
+        _, local = self._interleave.place(addresses[:most])
+        return self._rows(local, accesses.is_write[owners[blocks[:most]]])
+
     def submit(self, now_ps: int, accesses: AccessBatch) -> None:
         addresses, owners = expand_bursts(accesses.addresses, accesses.num_bytes, self.config.device.transaction_bytes)
         owners = owners + len(self._ids)

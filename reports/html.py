@@ -6,7 +6,7 @@ from a scenario or a trace. The same result folder gives the same bytes.
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -36,15 +36,21 @@ _HEADLINE_ORDER: Final = (
 )  # fmt: skip
 
 
-def make_report(folder: str | Path, options: Options | None = None) -> Path:
+def make_report(
+    folder: str | Path, options: Options | None = None, progress: Callable[[float], None] | None = None
+) -> Path:
     """Write `report.html`, `figures/` and, for a run with transfers, `trace.perfetto.json` into a result folder.
 
     Returns the path of the page. Raises InputError that names every table that cannot be read.
     """
+    tell = progress or (lambda share: None)
     run = RunFolder.open(folder)
     results = draw_all(run, options=options)
+    tell(0.3)
     save_all(run, results)
+    tell(0.75)
     write_trace(run)
+    tell(0.85)
     return write_bytes(run.path / "report.html", page(run, results).encode())
 
 

@@ -12,15 +12,16 @@ import numpy as np
 
 from tiergarten.accelerators.paging.costs import RTX_5090
 from tiergarten.accelerators.paging.patterns import PATTERNS, Threads, interleave, make_lanes, strided
+from tiergarten.accelerators.paging.prefetch import NoPrefetch, TreePrefetch
 from tiergarten.accelerators.paging.touch import Lanes
 from tiergarten.accelerators.paging.uvm import FaultHardware, UvmConfig, UvmMachine, UvmResult
 from tiergarten.sim.errors import InputError, Problem
 
 REPORTED_BYTES: Final = 32_109 << 20
 """Memory that cudaMemGetInfo reports on the RTX 5090 of the measurement; working sets are multiples of it."""
-RESERVED_BYTES: Final = 800 << 20
-"""What context, driver and display keep of it. An estimate: the measured pass at 1.0 x is 160 times one that fits, so pages do not
-all fit there."""
+RESERVED_BYTES: Final = 1 << 30
+"""What context, driver and display keep of it. An estimate: measured passes at 1.0 x take 100 times one that fits, so not all pages
+fit, and about this much must be missing for them to take 81 to 137 ms."""
 RTX_5090_HARDWARE: Final = FaultHardware(utlbs=85, buffer_entries=8192, touch_ps=138)
 """170 SMs, two to a uTLB as on Volta; 0.568 ms for 4.11 M touches in device memory (`rtx5090_oversub.device_0_5`)."""
 
@@ -112,3 +113,7 @@ def run_point(pattern: str, factor: float, machine: SweepMachine | None = None, 
         result = memory.touch(made.pass_lanes(memory))
     memory.check()
     return SweepPoint(pattern, factor, working_set, result.time_ps, result)
+
+
+PREFETCHING: Final = {"on": TreePrefetch(), "off": NoPrefetch()}
+"""The two settings that a sweep compares."""

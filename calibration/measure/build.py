@@ -32,14 +32,14 @@ class BuildError(Exception):
     """A program did not compile; the message holds the compiler's own."""
 
 
-def build(program: Program, compilers: Compilers, folder: Path, is_stand_in: bool) -> Path:
+def build(program: Program, compilers: Compilers, folder: Path, is_stand_in: bool, cuda_arch: str = "native") -> Path:
     """Compile into `folder` and return the executable. BuildError if there is no compiler or it fails.
 
-    CUDA programs are built for the GPU at hand (`-arch=native`); in a dry run, for the host with `cuda/stand_in.hpp`.
+    CUDA programs are built for `cuda_arch`; in a dry run, for the host with `cuda/stand_in.hpp`.
     """
     source = HERE / program.source
     target = folder / source.stem
-    command = build_command(program, compilers, is_stand_in)
+    command = build_command(program, compilers, is_stand_in, cuda_arch)
     try:
         done = subprocess.run(
             [*command, str(source), "-o", str(target)], capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -51,16 +51,16 @@ def build(program: Program, compilers: Compilers, folder: Path, is_stand_in: boo
     return target
 
 
-def build_command(program: Program, compilers: Compilers, is_stand_in: bool) -> list[str]:
+def build_command(program: Program, compilers: Compilers, is_stand_in: bool, cuda_arch: str) -> list[str]:
     """Compiler and options, without source and target."""
     if program.is_cuda and is_stand_in:
         return [
             _required(compilers.cpp, "a C++ compiler (g++)"),
-            "-x", "c++", "-std=c++20", "-O1", "-pthread", "-DTIERGARTEN_STAND_IN", "-Wall", "-Wno-unused-function",
+            "-x", "c++", "-std=c++20", "-O0", "-pthread", "-DTIERGARTEN_STAND_IN", "-Wall", "-Wno-unused-function",
             "-Wno-unknown-pragmas",
         ]  # fmt: skip
     if program.is_cuda:
-        return [_required(compilers.nvcc, "the CUDA compiler (nvcc)"), "-std=c++17", "-O3", "-arch=native"]
+        return [_required(compilers.nvcc, "the CUDA compiler (nvcc)"), "-std=c++17", "-O3", f"-arch={cuda_arch}"]
     return [_required(compilers.c, "a C compiler (cc or gcc)"), "-std=gnu11", "-O3", "-march=native", "-pthread"]
 
 

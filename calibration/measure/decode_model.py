@@ -13,6 +13,9 @@ PLACEMENTS: Final = ("device", "host_waiting", "host_overlapped")
 """Keys and values on the device; on the host, copied in when a layer needs them; or while the layer before it computes."""
 
 
+EPSILON: Final = 1e-5
+
+
 @dataclass(frozen=True)
 class DecoderShape:
     """Sizes of the model."""
@@ -66,16 +69,21 @@ class Decoder:
         x = self.embedding[tokens]
         cache.begin(position)
         for layer, (qkv, out, gate_up, down) in enumerate(self.layers):
-            projected = functional.rms_norm(x, (shape.hidden,)) @ qkv.T
+            projected = _norm(x) @ qkv.T
             q, k, v = projected.split((shape.hidden, shape.kv_heads * size, shape.kv_heads * size), dim=-1)
             q, k = (_rotated(t.view(batch, -1, 1, size), cosine, sine) for t in (q, k))
             keys, values = cache.visit(layer, position, k, v.view(batch, -1, 1, size))
             attended = functional.scaled_dot_product_attention(q, keys, values, enable_gqa=True)
             cache.leave(layer)
             x = x + attended.reshape(batch, shape.hidden) @ out.T
-            gate, up = (functional.rms_norm(x, (shape.hidden,)) @ gate_up.T).chunk(2, dim=-1)
+            gate, up = (_norm(x) @ gate_up.T).chunk(2, dim=-1)
             x = x + (functional.silu(gate) * up) @ down.T
-        return functional.rms_norm(x, (shape.hidden,)) @ self.head.T
+        return _norm(x) @ self.head.T
+
+
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    """RMSNorm without a weight; epsilon as in Llama 3."""
+    return functional.rms_norm(x, x.shape[-1:], eps=EPSILON)
 
 
 def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:

@@ -23,9 +23,9 @@ from tiergarten.sim.errors import InputError, Problem
 
 FILE: Final = "decode_prediction.json"
 MEASURED: Final = "decode_loop.csv"
-SMALL_OPERATORS: Final = 16
-"""Launches of one layer beside its products and attention, counted in `decode_model`: two norms, rotation of queries and keys
-(10), two writes of the cache, two additions; gate and product are one pass each."""
+SMALL_OPERATORS: Final = 22
+"""Launches of one layer beside its products and attention, counted in `decode_model`: two norms, seven each for the
+rotation of queries and of keys, two writes of the cache, two additions, the gate and its product."""
 TABLES: Final = ("gemm.csv", "attention_dense.csv", "operators.csv", "host_device_copies.csv")
 
 

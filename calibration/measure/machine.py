@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,8 +12,9 @@ from typing import Any, Final
 
 from tiergarten.calibration.measure.build import Compilers
 
-GPU_FIELDS: Final = (
-    "name", "driver_version", "memory.total", "memory.free", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
+GPU_FIELDS: Final = ("name", "driver_version", "memory.total", "memory.free", "compute_cap")
+MORE_GPU_FIELDS: Final = (
+    "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem",
     "power.limit", "temperature.gpu", "persistence_mode", "mig.mode.current", "ecc.mode.current", "pcie.link.gen.current",
     "pcie.link.width.current",
 )  # fmt: skip
@@ -28,6 +30,12 @@ class Machine:
     gpu_missing: str
     """Why there is none."""
     compilers: Compilers
+
+    @property
+    def cuda_arch(self) -> str:
+        """The GPU's own architecture as nvcc names it: sm_90 for compute capability 9.0."""
+        capability = (self.gpu or {}).get("compute_cap", "")
+        return f"sm_{capability.replace('.', '')}" if re.fullmatch(r"\d+\.\d", capability) else "native"
 
     def lacks(self, needs: tuple[str, ...], is_stand_in: bool) -> str:
         """Why an item that needs these cannot run here; empty if it can. In a dry run no GPU, nvcc or Triton is needed."""
@@ -49,13 +57,17 @@ def _is_installed(package: str) -> bool:
 
 def find_machine(compilers: Compilers) -> Machine:
     """Look for a GPU by asking the driver's own tool; nothing is changed on it."""
-    answer = _output(["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader"])
-    if answer is None:
-        return Machine(None, "no NVIDIA GPU (nvidia-smi does not answer)", compilers)
-    values = [value.strip() for value in answer.splitlines()[0].split(",")] if answer.strip() else []
-    if len(values) != len(GPU_FIELDS):
-        return Machine(None, "no NVIDIA GPU (nvidia-smi lists none)", compilers)
-    return Machine(dict(zip(GPU_FIELDS, values, strict=True)), "", compilers)
+    gpu = _asked(GPU_FIELDS)
+    if gpu is None:
+        return Machine(None, "no NVIDIA GPU (nvidia-smi does not answer or lists none)", compilers)
+    return Machine(gpu | (_asked(MORE_GPU_FIELDS) or {}), "", compilers)
+
+
+def _asked(fields: tuple[str, ...]) -> dict[str, str] | None:
+    """What nvidia-smi says of the first GPU, None if it does not know one of the fields or has no GPU."""
+    answer = _output(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"])
+    values = [value.strip() for value in answer.splitlines()[0].split(",")] if answer and answer.strip() else []
+    return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else None
 
 
 def describe(machine: Machine) -> dict[str, Any]:

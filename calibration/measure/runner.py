@@ -132,7 +132,7 @@ def _built(items: list[Item], suite: Suite, machine: Machine, scratch: Path) -> 
 
     def one(program: Program) -> Path | BuildError:
         try:
-            return build(program, machine.compilers, scratch, suite.is_dry_run)
+            return build(program, machine.compilers, scratch, suite.is_dry_run, machine.cuda_arch)
         except BuildError as error:
             return error
 

@@ -100,11 +100,11 @@ def require_close(found: torch.Tensor, exact: torch.Tensor, what: str) -> float:
 
 
 def num_sets(device: torch.device, bytes_of_one: int) -> int:
-    """How many sets of inputs do not fit the second-level cache together, 1 to 16."""
+    """How many sets of inputs do not fit the second-level cache together, 1 to 64."""
     if device.type != "cuda":
         return 1
     cache = torch.cuda.get_device_properties(device).L2_cache_size
-    return max(1, min(16, -(-2 * cache // bytes_of_one)))
+    return max(1, min(64, -(-2 * cache // bytes_of_one)))
 
 
 def timing_columns(timing: Timing) -> dict[str, str | int | float]:

@@ -119,7 +119,7 @@ class LookingAheadDrive:
         at = {name: int(m[name]) for name in (Param.HEAP_AT, Param.UNIT_AT, Param.LINK_AT, Param.REQUEST_AT, Param.TXN_AT)}
         yield 0, at[Param.HEAP_AT] + EVENT_WORDS * int(m[Glob.HEAP_SIZE])
         yield at[Param.UNIT_AT], at[Param.LINK_AT]
-        capacity = int(m[Param.LINK_CAPACITY])
+        capacity = int(m[Param.LINK_MASK]) + 1
         for direction, last in enumerate((Glob.TO_DEVICE_LAST, Glob.TO_HOST_LAST)):
             first = at[Param.LINK_AT] + direction * capacity
             yield first, first + min(capacity, int(m[last]))

@@ -8,7 +8,7 @@ from tiergarten.sim.flash.kernel.layout import Glob
 from tiergarten.sim.flash.presets import preset
 from tiergarten.sim.flash.throughput import ClosedLoad, requests_of_load
 
-REPEATS = 5
+REPEATS = 3
 
 LOADS = {
     "random 4 KiB reads, 32 in flight": ("tlc-gen4", ClosedLoad(4096, 32, num_requests=100_000)),

@@ -156,11 +156,11 @@ def test_conservation_check_finds_a_lost_and_a_doubled_page():
     machine.touch(make_lanes(np.array([[0, 20]]), HARDWARE))
     flags = machine.state.pages.copy()
     machine.state.pages[3] &= ~np.uint8(DEVICE)
-    with pytest.raises(ConservationError, match="page 3 .* is nowhere"):
+    with pytest.raises(ConservationError, match=r"page 3 .* is nowhere"):
         machine.check()
     machine.state.pages[:] = flags
     machine.state.pages[4] |= 1
-    with pytest.raises(ConservationError, match="page 4 .* two places"):
+    with pytest.raises(ConservationError, match=r"page 4 .* two places"):
         machine.check()
 
 

@@ -22,7 +22,7 @@ from tiergarten.sim.errors import InputError, UnknownNameError
 
 ALL = (
     "bandwidth-latency", "breakdown", "gantt", "heat-map", "hit-rate", "latency-cdf", "learning-curve", "occupancy", "pareto",
-    "parity", "request-phases", "roofline", "sankey", "timeline", "tornado", "traffic-matrix",
+    "parity", "request-phases", "roofline", "sankey", "series", "timeline", "tornado", "traffic-matrix",
 )  # fmt: skip
 
 WITH_REALS = (
@@ -226,14 +226,17 @@ def test_traffic_is_the_sum_of_the_transfers(run: RunFolder, drawings: dict[str,
 
 def test_flows_leave_out_what_the_device_itself_moves_and_say_how_much(copy: Path) -> None:
     transfers = RunFolder.open(copy).table("transfers")
-    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", bytes=10**9)
+    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", cause="demand", bytes=10**9)
     write_table(copy, "transfers", pd.concat([transfers, own]))
     result = drawn(RunFolder.open(copy), "sankey")
     assert result.data["bytes"].sum() == transfers["bytes"].sum()
     assert "7 GB, is left out" in result.caption
     assert drawn(RunFolder.open(copy), "traffic-matrix").data["bytes"].sum() == transfers["bytes"].sum() + 7 * 10**9
     write_table(copy, "transfers", own)
-    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 7 * 10**9
+    assert draw(RunFolder.open(copy), "sankey").reason == "all bytes went from hbm to compute"  # type: ignore[union-attr]
+    both = pd.concat([own, own.assign(source=COMPUTE, destination="hbm", id=own["id"] + 1000)])
+    write_table(copy, "transfers", both)
+    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 14 * 10**9
 
 
 def test_the_device_is_called_as_the_simulator_calls_it() -> None:
@@ -339,6 +342,22 @@ def test_the_best_so_far_runs_per_seed(copy: Path, direction: str, best: list[fl
     assert data["metric"].iloc[0] == "TTFT p90 (s)"
 
 
+def test_series_without_a_figure_of_their_own_are_drawn_by_unit(copy: Path) -> None:
+    count = 1000
+    layers = pd.DataFrame({
+        "layer": np.arange(count), "load_ps": np.arange(count) * 10**9, "note": "text", "compute_ps": 5 * 10**9, "hit_rate": 0.5,
+    })  # fmt: skip
+    write_table(copy, "series/layers", layers)
+    result = drawn(RunFolder.open(copy), "series", table="layers")
+    assert set(result.data["column"]) == {"load_ps", "compute_ps", "hit_rate"}
+    assert result.data.groupby("unit")["column"].nunique().to_dict() == {"": 1, "ps": 2}
+    load = result.data[result.data["column"] == "load_ps"]
+    assert len(load) <= 240
+    assert load["value"].iloc[0] == pytest.approx(2 * 10**9)  # the mean of the first five rows
+    assert "mean of up to 5 rows" in result.caption
+    assert draw(RunFolder.open(copy), "series", table="nothing").reason.startswith("no table under series/")  # type: ignore[union-attr]
+
+
 def test_the_most_sensitive_knob_is_on_top(drawings: dict[str, Drawn]) -> None:
     data = drawings["tornado"].data
     assert list(dict.fromkeys(data["knob"])) == ["pcie.bandwidth", "hbm.bandwidth", "ddr.capacity", "nvme.latency"]
@@ -352,7 +371,7 @@ def test_a_long_run_gives_small_files(copy: Path) -> None:
     random = np.random.default_rng(0)
     start = np.sort(random.integers(0, 10**15, count))
     write_table(copy, "transfers", pd.DataFrame({
-        "id": np.arange(count), "source": "ddr", "destination": "hbm", "bytes": 2**20, "cause": "demand", "role": "kv",
+        "id": np.arange(count), "source": "ddr", "destination": "hbm", "bytes": 2**20, "cause": np.where(start % 2, "demand", "prefetch"), "role": "kv",
         "requested_ps": start - 5, "started_ps": start, "finished_ps": start + 10**9, "route": "pcie", "owner": -1,
     }))  # fmt: skip
     edges = np.linspace(0, 10**15, bins + 1).astype(np.int64)

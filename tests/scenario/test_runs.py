@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiergarten as tg
-from tiergarten.result import check_laws, merged, spread
+from tiergarten.collect import merged, spread
+from tiergarten.laws import check_laws
 from tiergarten.scenario import load_scenario
 from tiergarten.scenario.load import with_values
 from tiergarten.sim.errors import ConservationError, ScenarioError

@@ -85,36 +85,57 @@ def test_one_number_fitted_to_half_of_the_requests_predicts_the_other_half(share
     assert held_out.e2e_ms < 0.02
 
 
-def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path):
-    """42 benchmarks of Llama-3.1-8B, 8 to 128 requests at a time; devices/h100-sxm as it is, nothing fitted.
-
-    The mean absolute error of TPOT is 2.8 %, the worst 10 %. Each benchmark keeps a number of requests running; the second
-    third of three times as many is compared. Their TTFT hangs on how the benchmark was started, which is not known.
-    """
+def benchmark_points(shared, model, tp):
+    """Closed-loop benchmarks of an H100 system: (requests at a time, input tokens, output tokens, measured TPOT in ms)."""
     table = pd.read_csv(shared / "reference/gpu/serving_silicon_ttft_tpot.csv", low_memory=False)
     points = table[
-        (table.model_path == "meta-llama/Llama-3.1-8B-Instruct") & (table.system == "h100_sxm")
-        & (table["mode"] == "agg") & (table.tp_size == 1)
-    ]  # fmt: skip
-    errors = []
-    for point in points.itertuples():
-        running, inputs, outputs = int(point.batch_size), int(point.isl), int(point.osl)
-        path = tmp_path / "load.csv"
-        path.write_text("arrival_ms,input_tokens,output_tokens\n" + f"0,{inputs},{outputs}\n" * 3 * running)
-        result = simulate(
-            load_scenario(
-                "kv-tiers",
-                [
-                    f"workload.requests={{source: file, path: {path}}}",
-                    "workload.cache=[hbm]",
-                    f"workload.batching={{max_requests: {running}, max_tokens: 8192}}",
-                ],
-            )
-        )
-        requests = result.requests.to_pandas()[running : 2 * running]
-        tpot_ms = (requests.finished_ps - requests.first_token_ps).mean() / 1e9 / (outputs - 1)
-        errors.append(tpot_ms / point.silicon_tpot_ms - 1)
-    assert len(errors) == 42
+        (table.model_path == model) & (table.system == "h100_sxm") & (table["mode"] == "agg") & (table.tp_size == tp)
+    ]
+    return [(int(p.batch_size), int(p.isl), int(p.osl), p.silicon_tpot_ms) for p in points.itertuples()]
+
+
+def simulated_tpot_ms(scenario, tmp_path, running, inputs, outputs):
+    """Mean TPOT while `running` requests are under way: the second third of three times as many."""
+    path = tmp_path / "load.csv"
+    path.write_text("arrival_ms,input_tokens,output_tokens\n" + f"0,{inputs},{outputs}\n" * 3 * running)
+    overrides = [
+        f"workload.requests={{source: file, path: {path}}}",
+        "workload.cache=[hbm]",
+        f"workload.batching={{max_requests: {running}, max_tokens: 8192}}",
+    ]
+    requests = simulate(load_scenario(scenario, overrides)).requests.to_pandas()[running : 2 * running]
+    return (requests.finished_ps - requests.first_token_ps).mean() / 1e9 / (outputs - 1)
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path, every):
+    """42 benchmarks of Llama-3.1-8B, 8 to 128 requests at a time; devices/h100-sxm as it is, nothing fitted.
+
+    The mean absolute error of TPOT is 2.8 %, the worst 10 %. TTFT hangs on how a benchmark was started, which is not known.
+    """
+    points = benchmark_points(shared, "meta-llama/Llama-3.1-8B-Instruct", 1)
+    assert len(points) == 42
+    errors = [
+        simulated_tpot_ms("kv-tiers", tmp_path, running, inputs, outputs) / measured_ms - 1
+        for running, inputs, outputs, measured_ms in points[::every]
+    ]
     assert np.mean(np.abs(errors)) < 0.035
     assert np.max(np.abs(errors)) < 0.12
     assert abs(np.median(errors)) < 0.02
+
+
+def test_tpot_of_vllm_on_eight_h100_is_a_lower_bound(shared, tmp_path):
+    """15 benchmarks of Llama-3.1-70B in fp8, devices/dgx-h100 as it is: 3 to 6 % too low up to 8 requests, 27 % at 64.
+
+    The fixed cost per layer holds the all-reduces of a single token; those of larger batches take longer.
+    """
+    path = tmp_path / "dgx.yaml"
+    path.write_text(
+        "schema_version: 1\nname: dgx\ninclude: [devices/dgx-h100]\nworkload:\n  kind: serving\n"
+        "  model: {name: llama-3-70b, weight_bytes_per_value: 1}\n  number_format: fp8\n  cache: [hbm]\n"
+    )
+    points = benchmark_points(shared, "meta-llama/Llama-3.1-70B", 8)
+    assert len(points) == 15
+    for running, inputs, outputs, measured_ms in points:
+        ratio = simulated_tpot_ms(path, tmp_path, running, inputs, outputs) / measured_ms
+        assert (0.92 if running <= 8 else 0.70) < ratio < 1

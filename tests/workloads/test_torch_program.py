@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the PyTorch recorder needs torch")
 
-from tiergarten.cli.trace import app  # noqa: E402
-from tiergarten.sim.errors import TiergartenError  # noqa: E402
-from tiergarten.sim.trace import Role  # noqa: E402
-from tiergarten.sim.trace_io import load_trace  # noqa: E402
+from tiergarten.cli.trace import app
+from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.trace import Role
+from tiergarten.sim.trace_io import load_trace
 
 PROGRAM = """
 import torch

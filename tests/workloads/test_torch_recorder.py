@@ -8,13 +8,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the PyTorch recorder needs torch")
 transformers = pytest.importorskip("transformers", reason="the models are built from transformers' configurations")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from tiergarten.sim.trace import Role, Trace  # noqa: E402
-from tiergarten.workloads.recorders.torch import TorchRecorder, UnknownOperatorWarning, tensor_runs  # noqa: E402
-from tiergarten.workloads.traffic import traffic  # noqa: E402
+from tiergarten.sim.trace import Role, Trace
+from tiergarten.workloads.recorders.torch import TorchRecorder, UnknownOperatorWarning, tensor_runs
+from tiergarten.workloads.traffic import traffic
 
 SMALL = {
     "hidden_size": 32,

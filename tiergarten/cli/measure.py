@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tiergarten.sim.errors import TiergartenError
-
 app = typer.Typer(
     help="Measure this machine: memory, copies, files and, where there is an NVIDIA GPU, the device and its kernels.\n\n"
     "Example:  tiergarten measure --quick --out measured/",
@@ -132,11 +130,3 @@ def score_decode(folder: Folder, as_json: Json = False) -> None:
             f"{row['measured_ms']:.3f}", f"{row['error']:+.1%}",
         )  # fmt: skip
     Console().print(table)
-
-
-if __name__ == "__main__":  # the suite alone, on a machine that has only typer, rich and numpy
-    try:
-        app()
-    except TiergartenError as error:
-        Console(stderr=True).print(f"error {error}", markup=False, highlight=False)
-        sys.exit(2)

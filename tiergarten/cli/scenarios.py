@@ -154,7 +154,7 @@ def sweep(
     if as_json:
         print(json.dumps({"folder": str(folder), "points": table.to_pylist()}))
     elif not quiet:
-        Console().print(f"{len(table)} points: {folder / 'sweep.parquet'}", highlight=False)
+        Console().print(f"{len(table)} points: {folder / 'report.html'}", highlight=False)
 
 
 @app.command()
@@ -197,9 +197,11 @@ def report(
 
     Example:  tiergarten report runs/kv-tiers-1a2b3c4d
     """
+    from tiergarten.cli.progress import Bar
     from tiergarten.reports import make_report
 
-    page = make_report(folder)
+    with Bar("drawing", quiet or as_json) as bar:
+        page = make_report(folder, progress=bar.update)
     if as_json:
         print(json.dumps({"report": str(page)}))
     elif not quiet:

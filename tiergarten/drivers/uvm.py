@@ -80,7 +80,9 @@ class Uvm(Driver):
             if name not in scenario.tiers
         ]
         if params.driver not in DRIVERS:
-            problems.append(("workload.driver", f"unknown driver {params.driver!r}. {did_you_mean(params.driver, DRIVERS)}"))
+            problems.append(
+                ("workload.driver", f"unknown driver {params.driver!r}. {did_you_mean(params.driver, DRIVERS)}")
+            )
         named: list[tuple[str, str, Registry[Any]]] = [
             ("workload.pattern", params.pattern, PATTERNS),
             ("policies.prefetch", self.policies.prefetch, PREFETCHERS),
@@ -94,7 +96,9 @@ class Uvm(Driver):
         ]
         if problems:
             return problems
-        device, host = (tier.capacity * tier.count for tier in (scenario.tiers[params.memory], scenario.tiers[params.host]))
+        device, host = (
+            tier.capacity * tier.count for tier in (scenario.tiers[params.memory], scenario.tiers[params.host])
+        )
         if params.reserved >= device:
             problems.append(("workload.reserved", f"leaves nothing of the tier's {format_bytes(device)}"))
         elif params.working_set > device - params.reserved + host:
@@ -105,7 +109,9 @@ class Uvm(Driver):
     def run(self, machine: Machine) -> Output:
         params = self.params
         config = self._config(machine)
-        made = program(params.pattern, params.working_set, Threads(params.threads, params.threads_per_block), machine.seed)
+        made = program(
+            params.pattern, params.working_set, Threads(params.threads, params.threads_per_block), machine.seed
+        )
         memory = UvmMachine(config, list(made.allocations_bytes))
         results: list[UvmResult] = []
         machine.engine.process(_passes(machine, memory, made, self.params, results))
@@ -147,7 +153,9 @@ def _rate(system: System, source: str, destination: str) -> float:
     return PROBE_BYTES * PS_PER_S / slowest_ps
 
 
-def _passes(machine: Machine, memory: UvmMachine, made: Program, params: UvmParams, results: list[UvmResult]) -> Process:
+def _passes(
+    machine: Machine, memory: UvmMachine, made: Program, params: UvmParams, results: list[UvmResult]
+) -> Process:
     """Run pass after pass; each is computed at once and takes its time on the engine's clock."""
     system, engine = machine.system, machine.engine
     for number in range(-len(made.warm_up), params.passes):
@@ -164,7 +172,9 @@ def _passes(machine: Machine, memory: UvmMachine, made: Program, params: UvmPara
             if count:
                 route = system.route(source, destination)
                 ident = system.next_transfer_id()
-                system.log.append((ident, route, count * page, cause, Role.OTHER, started_ps, started_ps, engine.now_ps, -1))
+                system.log.append(
+                    (ident, route, count * page, cause, Role.OTHER, started_ps, started_ps, engine.now_ps, -1)
+                )
         if number >= 0:
             results.append(result)
         machine.progress((number + 1) / params.passes if number >= 0 else 0.0)

@@ -69,7 +69,9 @@ class VAttentionDecode(Driver):
         except UnknownNameError as error:
             problems.append(("workload.model", str(error)))
         except InputError as error:
-            problems += [("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems]
+            problems += [
+                ("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems
+            ]
         return problems
 
     def _groups(self) -> PageGroups:

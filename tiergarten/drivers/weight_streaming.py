@@ -87,7 +87,9 @@ class WeightStreaming(Driver):
         )
 
 
-def _load(machine: Machine, params: StreamingParams, times: StreamTimes, loaded: list[Event], computed: list[Event]) -> Process:
+def _load(
+    machine: Machine, params: StreamingParams, times: StreamTimes, loaded: list[Event], computed: list[Event]
+) -> Process:
     sizes = [params.chunk] * (params.layer // params.chunk)
     sizes += [params.layer % params.chunk] if params.layer % params.chunk else []
     for layer in range(params.layers):
@@ -107,7 +109,9 @@ def _load(machine: Machine, params: StreamingParams, times: StreamTimes, loaded:
         machine.progress((layer + 1) / params.layers)
 
 
-def _compute(machine: Machine, params: StreamingParams, times: StreamTimes, loaded: list[Event], computed: list[Event]) -> Process:
+def _compute(
+    machine: Machine, params: StreamingParams, times: StreamTimes, loaded: list[Event], computed: list[Event]
+) -> Process:
     for layer in range(params.layers):
         yield loaded[layer]
         times.compute_start_ps[layer] = machine.engine.now_ps
@@ -118,4 +122,4 @@ def _compute(machine: Machine, params: StreamingParams, times: StreamTimes, load
 
 def _table(times: StreamTimes) -> pa.Table:
     columns: dict[str, Any] = {"layer": np.arange(len(times.load_start_ps))}
-    return pa.table(columns | {name: column for name, column in vars(times).items()})
+    return pa.table(columns | vars(times))

@@ -6,6 +6,15 @@
 
 #define MAX_SLICES 31
 
+/* Slices are shorter than a scheduler's turn, or on a busy machine hardly one would be undisturbed. */
+static size_t steps_of_half_a_ms(char *at) {
+    int64_t cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    chase(at, 2000);
+    cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+    size_t steps = 500000ull * 2000 / (cpu_ns > 0 ? cpu_ns : 1);
+    return steps < 1000 ? 1000 : steps > 300000 ? 300000 : steps;
+}
+
 int main(int count, char **words) {
     Options options = read_options(count, words);
     size_t largest = options.is_stand_in ? 64ul << 10 : options.is_quick ? 64ul << 20 : 512ul << 20;
@@ -20,7 +29,7 @@ int main(int count, char **words) {
             check_cycle(base, num_lines); /* and warms the caches that hold it */
             double latencies_ns[MAX_SLICES];
             int kept = 0, disturbed = 0;
-            size_t steps = options.is_stand_in ? 1000 : footprint > (8ul << 20) ? 4000 : 50000;
+            size_t steps = options.is_stand_in ? 1000 : steps_of_half_a_ms(base);
             char *at = base;
             while (kept < wanted && disturbed < 40 * wanted) {
                 int64_t wall_ns = clock_ns(CLOCK_MONOTONIC), cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -97,7 +97,7 @@ static void measure_point(char **at, int read_percent, long nops, int num_thread
     atomic_store(&load_permille, 2000 - 100000 / read_percent); /* read share r comes from a load share of 2 - 1/r */
     atomic_store(&pause_nops, nops);
     *at = chase(*at, steps);
-    while (kept < wanted && disturbed < 40 * wanted) {
+    while (kept < wanted && disturbed < 20 * wanted) {
         Slice slice;
         if (measure_slice(at, steps, num_threads, &slice)) {
             latencies[kept] = slice.latency_ns;
@@ -133,9 +133,8 @@ int main(int count, char **words) {
     while (atomic_load(&num_ready) < num_threads) usleep(1000);
     puts("read_percent,pause_nops,bandwidth_GBps,bandwidth_low_GBps,bandwidth_high_GBps,latency_ns,latency_low_ns,"
          "latency_high_ns,achieved_read_percent,repeats,disturbed");
-    static const long all_nops[] = {200000, 50000, 20000, 10000, 5000, 3000, 2000, 1500, 1200, 1000, 800, 650, 500, 400,
-                                    300, 250, 200, 160, 120, 90, 60, 40, 20, 10, 0};
-    int num_nops = sizeof all_nops / sizeof *all_nops, step = options.is_stand_in ? 12 : options.is_quick ? 4 : 1;
+    static const long all_nops[] = {200000, 20000, 5000, 2000, 1200, 800, 500, 300, 200, 140, 90, 60, 40, 20, 10, 0};
+    int num_nops = sizeof all_nops / sizeof *all_nops, step = options.is_stand_in ? 8 : options.is_quick ? 3 : 1;
     for (int read_percent = 100; read_percent >= 50; read_percent -= options.is_quick || options.is_stand_in ? 25 : 10)
         for (int n = 0; n < num_nops; n += step) measure_point(&at, read_percent, all_nops[n], num_threads, options);
     atomic_store(&is_over, 1);

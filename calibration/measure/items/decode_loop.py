@@ -1,12 +1,13 @@
 """The decode loop of a Llama-like model, the validation run: never used in a fit. And one step of it as a trace."""
 
 import gzip
-import shutil
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from tiergarten.calibration.measure.decode_points import ROOM, model_and_points
 from tiergarten.calibration.measure.item import Item, Request, Row
+from tiergarten.calibration.measure.left_out import LeftOutError
 
 
 def _kind(request: Request) -> str:
@@ -95,6 +96,8 @@ def trace(request: Request) -> Iterator[Row]:
     from tiergarten.calibration.measure.decode_model import Decoder, DecoderShape, KvCache
     from tiergarten.calibration.measure.torch_timing import use_device
 
+    if request.is_quick and not request.is_stand_in:
+        raise LeftOutError("a trace is no timing; a quick run does without")
     device = use_device(request)
     sizes, _ = model_and_points("dry run" if request.is_stand_in else "quick")
     shape = DecoderShape(**{**sizes, "layers": 2})  # two layers: the file stays small
@@ -120,9 +123,12 @@ def trace(request: Request) -> Iterator[Row]:
 
 
 def _compressed(path: Path) -> Path:
+    """Without the names of host and folder, which the profiler writes into its file."""
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("host_name", "traceName"):
+        tree.pop(key, None)
     target = path.with_name(path.name + ".gz")
-    with path.open("rb") as source, gzip.GzipFile(target, "wb", mtime=0) as sink:
-        shutil.copyfileobj(source, sink)
+    target.write_bytes(gzip.compress(json.dumps(tree, separators=(",", ":")).encode(), mtime=0))
     path.unlink()
     return target
 

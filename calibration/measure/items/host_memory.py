@@ -5,11 +5,11 @@ from tiergarten.calibration.measure.item import Item, Program
 ITEMS = (
     Item(
         "host_latency", "host", "pointer chase against footprint, huge and small pages",
-        ("cc",), Program("c/host_latency.c"), 60, 15, "latency_ns", is_smaller_better=True,
+        ("cc",), Program("c/host_latency.c"), 120, 15, "latency_ns", is_smaller_better=True,
     ),
     Item(
         "host_loaded_latency", "host", "chase under traffic of 50 to 100 % reads",
-        ("cc",), Program("c/host_loaded_latency.c"), 100, 20, "bandwidth_GBps",
+        ("cc",), Program("c/host_loaded_latency.c"), 240, 20, "bandwidth_GBps",
     ),
     Item(
         "host_bandwidth", "host", "read, write, copy against size and threads",

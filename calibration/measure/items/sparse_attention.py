@@ -142,7 +142,7 @@ def _decode_points(request: Request) -> list[tuple[int, int, int, float]]:
 def _prefill_points(request: Request) -> list[tuple[int, float]]:
     if request.is_stand_in:
         return [(256, 0.5)]
-    return [(c, share) for c in (4096, 16384, 65536) for share in (1.0, 0.25)] + [(65536, 0.0625)]
+    return [(c, share) for c in (4096, 16384, 32768) for share in (1.0, 0.25)] + [(32768, 0.0625)]
 
 
 ITEMS = (
