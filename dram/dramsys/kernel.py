@@ -19,7 +19,7 @@ from tiergarten.dram.dramsys.banks import (
 from tiergarten.dram.dramsys.design import RefreshPolicy, Scheduler
 from tiergarten.dram.dramsys.front import release_held, respond, schedule_arrival
 from tiergarten.dram.dramsys.jit import compiled, entry_point, sources_stamp
-from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh
+from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh, skip_idle_refreshes
 from tiergarten.dram.dramsys.state import (
     ACTIVATES,
     COUNTS,
@@ -274,6 +274,8 @@ def _advance(timing, policy, requests, state, until, num_responses):
             is_stale = False
         pending = s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
         horizon = until if pending else min(until, s[_LAST_RESPONSE])
+        if refreshes and s[_QUEUED] == 0 and len(log) == 0:
+            skip_idle_refreshes(timing, policy, s, min(horizon, s[_ARRIVAL]))
         admits = s[_ARRIVAL] != NEVER and has_space(policy, s, banks)
         now = min(cycle, s[_ARRIVAL]) if admits else cycle
         if refreshes and s[_REFRESH_COMMAND] == NONE:
