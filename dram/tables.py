@@ -248,6 +248,8 @@ def _set_reach(m: Memory, operations: Memory, first_operation: Memory) -> None:
     kinds = {cmd.RD: at.COLUMN, cmd.WR: at.COLUMN, cmd.ACT: at.ACTIVATE, cmd.PRE: at.PRECHARGE}
     for command in range(NUM_COMMANDS):
         for operation in operations[first_operation[command] : first_operation[command + 1]]:
+            if operation[at.HELD] in (cmd.RD, cmd.WR):
+                m[at.COMMAND_REACH + command] |= at.REACHES_ACCESS
             if operation[at.EFFECT] != at.TO_BANK and operation[at.HELD] in kinds:
                 m[at.COMMAND_REACH + command] |= 1 << kinds[operation[at.HELD]]
 
@@ -284,6 +286,7 @@ def _set_records(m: Memory) -> None:
 
 def _set_scalars(m: Memory, config: ControllerConfig) -> None:
     m[at.DIRTY] = 1
+    m[at.ACTIVE_DIRTY] = 1
     m[at.ACCEPT_AT] = at.NONE
     m[at.KIND_DIRTY : at.KIND_DIRTY + at.NUM_KINDS] = 1
     m[at.KIND_SLOT : at.KIND_SLOT + at.NUM_KINDS] = at.NONE

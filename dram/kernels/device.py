@@ -25,6 +25,7 @@ from tiergarten.dram.kernels.layout import (
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
+    ACTIVE_DIRTY,
     BANK_FIELDS,
     BANKS_PER_GROUP,
     BANKS_PER_SCOPE,
@@ -47,6 +48,7 @@ from tiergarten.dram.kernels.layout import (
     OPERATION_FIELDS,
     OPERATIONS,
     PARENT,
+    REACHES_ACCESS,
     REF_RING,
     ROW,
     SCOPE,
@@ -239,6 +241,8 @@ def apply(m, command, target, row, clock):
         reach = m[COMMAND_REACH + command]
         for kind in range(NUM_KINDS):
             m[KIND_DIRTY + kind] |= (reach >> kind) & 1
+        if reach & REACHES_ACCESS:
+            m[ACTIVE_DIRTY] = 1
 
 
 @inlined

@@ -97,6 +97,11 @@ COUNT_REFRESHES: Final = 59
 SPLIT_AT: Final = 60
 """First tick at which the second half of the split activate may issue."""
 
+ACTIVE_DIRTY: Final = 61
+"""1 if the champion of the active buffer kept in the next elements is out of date."""
+ACTIVE_AT: Final = 62
+ACTIVE_PLACE: Final = 63
+ACTIVE_COMMAND: Final = 101
 LIST_LENGTH: Final = 104
 """Lengths of the lists of banks by queue and kind: reads' COLUMN, ACTIVATE, PRECHARGE, then the writes'."""
 COLUMN: Final = 0
@@ -115,6 +120,8 @@ NUM_TOUCHED: Final = 119
 TOUCHED: Final = 120
 """Banks whose requests or ticks have changed since the champions were found."""
 MOST_TOUCHED: Final = 4
+KIND_SECOND: Final = 124
+"""By kind: no other request than the champion becomes ready between the champion's tick and this one."""
 
 # Parameters: the device and the settings. They never change.
 KIND: Final = 64
@@ -188,7 +195,9 @@ COMMAND_BUS: Final = COMMAND_TICKS + NUM_COMMANDS
 COMMAND_DEEP: Final = COMMAND_BUS + NUM_COMMANDS
 """1 if a constraint below the scope holds the command back."""
 COMMAND_REACH: Final = COMMAND_DEEP + NUM_COMMANDS
-"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own."""
+"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own; REACHES_ACCESS besides."""
+REACHES_ACCESS: Final = 8
+"""Bit of commands that change the ticks of accesses anywhere."""
 FIRST_OPERATION: Final = COMMAND_REACH + NUM_COMMANDS
 """First operation of each command, and the end of the last one's: NUM_COMMANDS + 1 elements."""
 FIRST_RECORD: Final = FIRST_OPERATION + NUM_COMMANDS + 1

@@ -6,6 +6,7 @@ from tiergarten.dram.kernels.device import add_active, apply, is_wide
 from tiergarten.dram.kernels.layout import (
     ACCEPT_AT,
     ACTIVATE_WINDOW,
+    ACTIVE_DIRTY,
     ACTIVE_LIST,
     BANK,
     BANK_FIELDS,
@@ -142,6 +143,7 @@ def drop_active(m, place):
         m[k] = m[k + 1]
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] -= 1
+    m[ACTIVE_DIRTY] = 1
     if m[COMPATIBLE]:
         forget_champions(m)
 
@@ -153,6 +155,7 @@ def append_active(m, slot):
     m[NUM_ACTIVE] += 1
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] += 1
+    m[ACTIVE_DIRTY] = 1
     if m[COMPATIBLE]:
         forget_champions(m)
     add_active(m, m[slot + BANK], 1)
