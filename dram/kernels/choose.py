@@ -6,7 +6,14 @@ requests. A champion is the request whose command is ready first; of several rea
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, REFSB, RFMAB, RFMPB, WR
 from tiergarten.dram.kernels.compiled import inlined, kernel
-from tiergarten.dram.kernels.device import bank_ready, is_wide, open_same_bank, same_bank_ready, scope_ready
+from tiergarten.dram.kernels.device import (
+    access_ready,
+    bank_ready,
+    is_wide,
+    open_same_bank,
+    same_bank_ready,
+    scope_ready,
+)
 from tiergarten.dram.kernels.layout import (
     ACTIVATE,
     ACTIVATING,
@@ -99,7 +106,7 @@ def reads_blocked(m):
 @inlined
 def column_tick(m, bank, access, first):
     """First tick from `first` on at which an access to the bank's open row may issue."""
-    return max(first, m[bank + access], m[m[bank + SCOPE] + access]) | m[HALF_CLOCK]
+    return max(first, access_ready(m, access, bank)) | m[HALF_CLOCK]
 
 
 @inlined
@@ -265,6 +272,7 @@ def find_active(m, first, columns_only):
         bank = m[slot + BANK]
         access = WR if m[slot + FLAGS] & IS_WRITE else RD
         command = access
+        ready = access_ready(m, access, bank)
         if m[bank + ROW] == m[slot + TARGET_ROW]:
             if access == RD and reads_blocked(m):
                 continue
@@ -272,7 +280,8 @@ def find_active(m, first, columns_only):
             command = next_command(m, slot, access)
             if columns_only or not is_split_allowed(m, command, bank) or hides_behind_hit(m, slot, command):
                 continue
-        tick = max(first, bank_ready(m, command, bank)) | half
+            ready = bank_ready(m, command, bank)
+        tick = max(first, ready) | half
         if tick < best_at or (tick == best_at and m[slot + ARRIVE] < best_arrive):
             best_at = tick
             best_place = place

@@ -56,13 +56,19 @@ from tiergarten.dram.kernels.layout import (
     SCOPES,
     SIZE,
     SPLIT,
+    STACK,
+    STACK_FIELDS,
+    STACK_LEVELS,
+    STACKS,
     TICKS,
     TO_ALL_SCOPES,
     TO_BANK,
     TO_NODE,
     TO_OTHER_SCOPES,
+    TO_OTHER_STACKS,
     TO_SCOPE,
     TO_SIBLINGS,
+    TO_STACK,
     WINDOW,
 )
 from tiergarten.dram.kernels.queues import forget_champions, sort_by_row, touch
@@ -85,8 +91,16 @@ def without_precharge(command):
 
 
 @inlined
+def access_ready(m, command, bank):
+    """First tick at which the device takes RD or WR for one bank, the bus apart."""
+    return max(m[bank + command], m[m[bank + SCOPE] + command], m[m[bank + STACK] + command - RD])
+
+
+@inlined
 def bank_ready(m, command, bank):
     """First tick at which the device takes `command` for one bank, the bus apart."""
+    if command == RD or command == WR:
+        return access_ready(m, command, bank)
     return max(m[bank + command], m[m[bank + SCOPE] + command])
 
 
@@ -166,6 +180,12 @@ def push_times(m, command, bank, clock):
             for other in range(m[SCOPES], end_scopes, SCOPE_FIELDS):
                 if effect == TO_ALL_SCOPES or other != scope:
                     raise_to(m, other + held, tick)
+        elif effect == TO_STACK:
+            raise_to(m, m[bank + STACK] + held - RD, tick)
+        elif effect == TO_OTHER_STACKS:
+            for stack in range(scope + STACKS, scope + STACKS + m[STACK_LEVELS] * STACK_FIELDS, STACK_FIELDS):
+                if stack != m[bank + STACK]:
+                    raise_to(m, stack + held - RD, tick)
         elif effect == TO_SIBLINGS:
             number = m[bank + NUMBER]
             parent = m[operation + PARENT]

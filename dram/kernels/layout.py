@@ -220,7 +220,11 @@ LEVEL_DONE: Final = SCOPE_DUE + 1
 """Rotating refresh: banks done in this round, by stack level; then the first ticks of the next round."""
 MOST_STACK_LEVELS: Final = 16
 LEVEL_FREE: Final = LEVEL_DONE + MOST_STACK_LEVELS
-SCOPE_FIELDS: Final = LEVEL_FREE + MOST_STACK_LEVELS
+STACKS: Final = LEVEL_FREE + MOST_STACK_LEVELS
+"""Earliest ticks of accesses by stack level (the nodes of level Sid): STACK_FIELDS elements each."""
+STACK_FIELDS: Final = 2
+"""Of RD, then of WR."""
+SCOPE_FIELDS: Final = STACKS + STACK_FIELDS * MOST_STACK_LEVELS
 
 # Fields of a bank. The first NUM_COMMANDS are earliest ticks by constraints below the scope.
 ROW: Final = NUM_COMMANDS
@@ -232,7 +236,9 @@ INJECTED: Final = NUM_COMMANDS + 3
 """1 while a precharge that the row policy asked for is under way."""
 SCOPE: Final = NUM_COMMANDS + 4
 NUMBER: Final = NUM_COMMANDS + 5
-QUEUE: Final = NUM_COMMANDS + 6
+STACK: Final = NUM_COMMANDS + 6
+"""Offset of the earliest ticks of accesses in the bank's stack level."""
+QUEUE: Final = NUM_COMMANDS + 7
 """The read queue's part of the bank, five fields; the write queue's follows."""
 HEAD: Final = 0
 TAIL: Final = 1
@@ -278,6 +284,8 @@ TO_ALL_SCOPES: Final = 3
 TO_OTHER_SCOPES: Final = 4
 TO_SIBLINGS: Final = 5
 TO_SCOPE_WINDOW: Final = 6
+TO_STACK: Final = 7
+TO_OTHER_STACKS: Final = 8
 HELD: Final = 1
 """The command that is held back."""
 TICKS: Final = 2
