@@ -77,7 +77,7 @@ class Chosen:
 
     name: str
     cls: Any
-    params: BaseModel | None
+    params: StrictModel
 
 
 def chosen(registry: Registry[Any]) -> PlainValidator:
@@ -94,7 +94,7 @@ def chosen(registry: Registry[Any]) -> PlainValidator:
             raise ValueError(f"unknown {registry.kind} {name!r}. {did_you_mean(name, registry.names())}")
         cls = registry.get(name)
         values = {key: item for key, item in given.items() if key != "name"}
-        model: type[BaseModel] = getattr(cls, "Params", StrictModel)
+        model: type[StrictModel] = getattr(cls, "Params", StrictModel)
         try:
             return Chosen(name, cls, model.model_validate(values, context=info.context))
         except ValidationError as error:

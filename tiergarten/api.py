@@ -1,6 +1,5 @@
 """The public API: what the command line does, from Python. `import tiergarten as tg; r = tg.run("kv-tiers"); r.metrics`."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,7 +11,6 @@ import pyarrow as pa
 from tiergarten import sweep as sweeps
 from tiergarten.result import RunResult
 from tiergarten.scenario.load import Scenario, load_scenario, with_values
-from tiergarten.sim.errors import TiergartenError
 from tiergarten.simulate import simulate
 
 
@@ -35,14 +33,8 @@ class Plot:
         def draw() -> Path:
             from tiergarten.reports import make_figures
 
-            written = make_figures(self._result.saved_folder(), [name.replace("_", "-")])
-            pictures = [path for path in written if path.suffix == ".png"]
-            if not pictures:
-                skipped = json.loads(
-                    next(path for path in written if path.name == "index.json").read_text(encoding="utf-8")
-                )
-                raise TiergartenError(f"nothing to draw for {name!r}: {skipped}")
-            return Path(pictures[0])
+            figure = name.replace("_", "-")
+            return Path(make_figures(self._result.saved_folder(), [figure])[figure])
 
         return draw
 
@@ -93,8 +85,10 @@ def run_scenario(
 def run_sweep(
     scenario: Scenario, out: Path, workers: int, progress: Callable[[float], None] | None = None
 ) -> tuple[Path, pa.Table]:
-    """Run all points of the scenario's sweep and write the sweep's folder."""
-    return sweeps.run_sweep(scenario, out, workers, progress)
+    """Run all points of the scenario's sweep and write the sweep's folder, figures and report included."""
+    folder, table = sweeps.run_sweep(scenario, out, workers, progress)
+    _finish(folder)
+    return folder, table
 
 
 def _finish(folder: Path) -> None:

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tiergarten.result import write_json
+from tiergarten.result import write_json, write_parquet
 from tiergarten.scenario.load import Scenario, with_values
 from tiergarten.scenario.schema import RangeConfig, SweepConfig
 from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError
@@ -142,7 +141,7 @@ def run_sweep(
         {"name": scenario.name, "title": scenario.schema.title, "sweep": identity, "points": len(todo)},
     )
     staging = folder / ".sweep.parquet"
-    pq.write_table(table, staging, compression="zstd")
+    write_parquet(table, staging)
     staging.replace(folder / "sweep.parquet")
     return folder, table
 

@@ -268,6 +268,10 @@ class UvmMachine:
         self.state.counts[Count.D2H_PAGES] += moved
         return moved
 
+    def counts(self) -> dict[str, int]:
+        """Totals since the machine was made, by the names of `Count` in lower case."""
+        return {count.name.lower(): int(self.state.counts[count]) for count in Count if count != Count.SIZE}
+
     def resident_bytes(self) -> int:
         """Bytes of pages on the device."""
         return int(np.count_nonzero(self.state.pages & DEVICE)) * self.config.geometry.page_bytes

@@ -5,8 +5,7 @@ refresh an idle rank goes on refreshing, first to pay back what it postponed, th
 pulled-in refreshes is used.
 """
 
-from numba import njit
-
+from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import NONE, Command, Scalar
 
 _PREAB, _REFAB = int(Command.PREAB), int(Command.REFAB)
@@ -15,7 +14,7 @@ _COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
 _QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
     s[_COMMAND] = NONE
@@ -41,9 +40,10 @@ def decide_refresh(timing, policy, s, now):
     s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
+    s[_COMMAND] = NONE
     s[_BLOCKED] = 0
     if s[_PULLING] == 1:
         s[_BALANCE] -= 1

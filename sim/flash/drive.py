@@ -116,6 +116,7 @@ def _parameters(m: Memory, config: DriveConfig, queue_depth: int) -> None:
     m[Param.BLOCKS] = geometry.blocks_per_plane
     m[Param.PAGES] = geometry.pages_per_block
     m[Param.SECTORS] = geometry.sectors_per_page
+    m[Param.SECTOR_SHIFT] = geometry.sectors_per_page.bit_length() - 1
     m[Param.PAGE_BYTES] = geometry.page_bytes
     m[Param.CELL] = geometry.cell
     m[Param.STRIDE_C : Param.STRIDE_P + 1] = plane_strides(config.mapping.plane_order, geometry)
@@ -162,7 +163,9 @@ def _timing_parameters(m: Memory, config: DriveConfig) -> None:
     m[Param.ENDURANCE_CYCLES] = timing.endurance_cycles
     m[Param.DATA_GRAIN_BYTES] = timing.data_grain_bytes
     m[Param.DATA_NS_NUMERATOR] = round(timing.data_grain_ns * 2**20)
-    m[Param.DATA_NS_DENOMINATOR] = 2**20
+    m[Param.DATA_NS_SHIFT] = 20
+    m[Param.DATA_BYTES_SEEN] = NONE
+    m[Param.PAYLOAD_BYTES_SEEN] = NONE
     m[Param.INDEPENDENT_PLANES] = modern.independent_planes
     m[Param.SUSPEND_PROGRAM_NS] = modern.suspend_program_ns
     m[Param.SUSPEND_ERASE_NS] = modern.suspend_erase_ns
@@ -197,12 +200,13 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
     num_slots = max(1, config.cache.capacity_bytes // geometry.page_bytes)
     in_flight = min(config.host.fetch_size, max_requests) * pages
     txns = in_flight * 3 + geometry.num_planes * RESERVED_BLOCKS * (geometry.pages_per_block + 1) + 4 * num_slots + per_event
-    link_capacity = 4 * min(COMMAND_IDS, max_requests) + 64
+    link_capacity = _power_of_two(4 * min(COMMAND_IDS, max_requests) + 64)
+    request_capacity = _power_of_two(max_requests)
     heap = geometry.channels + 4 * geometry.num_planes + 16 + 2 * min(config.host.depth, max_requests)
     header[Param.TXN_LIMIT] = txns
     header[Param.NUM_RANDOM] = num_random
-    header[Param.LINK_CAPACITY] = link_capacity
-    header[Param.REQUEST_CAPACITY] = max(1, max_requests)
+    header[Param.LINK_MASK] = link_capacity - 1
+    header[Param.REQUEST_MASK] = request_capacity - 1
     header[Param.NUM_LPNS] = lpns
     header[Param.NUM_SLOTS] = num_slots
     at = FIXED_WORDS
@@ -212,10 +216,11 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         (Param.CHANNEL_AT, geometry.channels * Channel.WORDS),
         (Param.PLANE_AT, geometry.num_planes * Plane.WORDS),
         (Param.THREAD_AT, config.host.threads),
+        (Param.PLANE_MAP_AT, geometry.num_planes),
         (Param.SAMPLE_AT, 64),
         (Param.BATCH_AT, pages + 64),
         (Param.LINK_AT, 2 * link_capacity),
-        (Param.REQUEST_AT, max(1, max_requests) * Req.WORDS),
+        (Param.REQUEST_AT, request_capacity * Req.WORDS),
         (Param.TXN_AT, (txns + per_event) * Txn.WORDS),
         (Param.RANDOM_AT, num_random),
         (Param.BLOCK_AT, geometry.num_planes * geometry.blocks_per_plane * Block.WORDS),
@@ -236,6 +241,10 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         raise InputError(Problem(f"the drive's tables need {needed} of address space; model a smaller drive", path=config.name)) from error
     m[:FIXED_WORDS] = header
     return m
+
+
+def _power_of_two(at_least: int) -> int:
+    return 1 << max(0, at_least - 1).bit_length()
 
 
 def empty_drive(config: DriveConfig, max_requests: int, max_sectors: int, queue_depth: int = 0) -> Memory:
@@ -280,6 +289,11 @@ def _wire(m: Memory) -> None:
     plane[:, Plane.UNIT] = m[Param.UNIT_AT] + number // m[Param.PLANES_PER_UNIT] * Unit.WORDS
     plane[:, Plane.DIE] = number // m[Param.PLANES_PER_DIE]
     plane[:, Plane.BIT] = 1 << (number % m[Param.PLANES_PER_DIE])
+    n = number
+    channel_of, chip_of = n // m[Param.STRIDE_C] % channels, n // m[Param.STRIDE_W] % m[Param.CHIPS]
+    die_of, plane_of = n // m[Param.STRIDE_D] % m[Param.DIES], n // m[Param.STRIDE_P] % m[Param.PLANES_PER_DIE]
+    home = ((channel_of * m[Param.CHIPS] + chip_of) * m[Param.DIES] + die_of) * m[Param.PLANES_PER_DIE] + plane_of
+    table(m, Param.PLANE_MAP_AT, 1, num_planes)[:, 0] = m[Param.PLANE_AT] + home * Plane.WORDS
     plane[:, Plane.FIRST_BLOCK] = m[Param.BLOCK_AT] + number * blocks * Block.WORDS
     block = table(m, Param.BLOCK_AT, Block.WORDS, num_planes * blocks)
     block[:, Block.PLANE] = m[Param.PLANE_AT] + np.arange(len(block)) // blocks * Plane.WORDS

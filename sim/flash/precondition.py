@@ -45,12 +45,13 @@ def best_of_d_steady_state(pages_per_block: int, utilisation: float, choices: in
     for i in range(1, b + 1):
         tail[i] = sum(share[i:])
     i = np.arange(1, b)
-    for _ in range(EULER_STEPS):
+    for step in range(EULER_STEPS):
         powers = tail**choices
         drift = 1 - powers[1:b] - (b - powers[1 : b + 1].sum()) * (i * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
         following = tail.copy()
         following[1:b] += EULER_STEP * drift
-        following[b] = 0 if _ == 0 else following[b]
+        if step == 0:
+            following[b] = 0  # MQSim drops the share of full blocks here
         moved = np.abs(following - tail)[: b + 1].max()
         tail = following
         if moved <= EULER_ACCURACY:
@@ -106,17 +107,17 @@ def _touch(lpns, stamp, first_sectors, num_sectors, sectors_per_page, masks, cou
     return count
 
 
-def _last_sector(config: DriveConfig, workload: Mapping[str, Any], goal: int) -> tuple[int, int]:
-    """End of the address range that is filled, and the pages to fill: MQSim widens a range that is too small for the occupancy."""
+def _widened(config: DriveConfig, workload: Mapping[str, Any], last: int, goal: int) -> tuple[int, int]:
+    """(last sector, pages to fill): a range that is too small for the occupancy is widened to the whole drive, as in MQSim."""
     per_page = config.geometry.sectors_per_page
-    ratio = workload.get("working_set", 50) / 100.0
-    last = int((config.logical_sectors - 1) * ratio) - 1
-    margin = 1.0 if workload["dist"] == "STREAMING" else 1.1
-    if last // per_page - 1 < margin * goal:
-        last = int(last / ratio)
-        pages = last // per_page
-        if pages < margin * goal:
-            goal = pages + 1 if workload["dist"] == "STREAMING" else int(pages * 0.9)
+    is_sequential = workload["dist"] == "STREAMING"
+    margin = 1.0 if is_sequential else 1.1
+    if last // per_page - 1 >= margin * goal:
+        return last, goal
+    last = int(last / (workload.get("working_set", 50) / 100.0))
+    pages = last // per_page
+    if pages < margin * goal:
+        goal = pages + 1 if is_sequential else int(pages * 0.9)
     return last, goal
 
 
@@ -125,7 +126,8 @@ def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[ND
     per_page = config.geometry.sectors_per_page
     num_lpns = -(-config.logical_sectors // per_page)
     goal = int(workload.get("occupancy", 75) / 100.0 * num_lpns)
-    last, goal = _last_sector(config, workload, goal)
+    flow_last = int((config.logical_sectors - 1) * (workload.get("working_set", 50) / 100.0)) - 1
+    last, goal = _widened(config, workload, flow_last, goal)
     size = workload["size"] // SECTOR_BYTES
     align = workload["align"]
     stream = Mrg32k3a(workload["seed"] + 1)
@@ -133,7 +135,7 @@ def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[ND
     stamp = np.zeros(num_lpns + 2, np.int64)
     touched = np.zeros(goal + size // per_page + 4, np.int64)
     count = 0
-    following = int(stream.integers(0, last, 1)[0]) if workload["dist"] == "STREAMING" else 0
+    following = int(stream.integers(0, flow_last, 1)[0]) if workload["dist"] == "STREAMING" else 0
     while count < goal:
         if workload["dist"] == "STREAMING":
             sectors = np.empty(4096, np.int64)

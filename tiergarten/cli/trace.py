@@ -123,6 +123,37 @@ def kernels(as_json: Json = False) -> None:
 
 
 @app.command()
+def torch(
+    program: Annotated[
+        str, typer.Argument(help="FILE.py:FUNCTION; the function gives (model, args) or (model, args, kwargs).")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
+    meta: Annotated[
+        bool, typer.Option("--meta", help="Build and run on the meta device: sizes only, no memory.")
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Forward, backward and an AdamW step, instead of a forward.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Record a PyTorch program. The file is run: record only what you trust.
+
+    Example:  tiergarten trace torch my_model.py:build --meta --out llama.trace
+    """
+    from tiergarten.sim.trace_io import save_trace
+    from tiergarten.workloads.recorders.program import record_program
+
+    trace = record_program(program, meta=meta, train=train)
+    save_trace(trace, out)
+    found = {"trace": str(out), "operations": len(trace.ops), "accesses": len(trace.accesses),
+             "objects": len(trace.objects), "flops": float(trace.ops.flops.sum())}  # fmt: skip
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print(f"{out}: {len(trace.ops)} operations, {len(trace.accesses)} accesses, {len(trace.objects)} objects")
+
+
+@app.command()
 def generate(
     pattern: Annotated[str, typer.Argument(help="stream, stride, random, pointer_chase, hot_set or llm_decode.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .trace, or text with --format.")],

@@ -43,7 +43,7 @@ class PagedSwap:
     blocks, a sequence returns when its blocks and one more are free, prompts are cached before the run begins.
     """
 
-    prompts: tuple[int, ...] = (30, 40, 20)
+    prompts: tuple[int, ...] = (30, 20, 15)
     new_tokens: int = 20
     device_blocks: int = 10
     block_tokens: int = 8
@@ -56,7 +56,7 @@ class PagedSwap:
     def examples(cls) -> list["PagedSwap"]:
         """Swapping, never swapping, and room for one sequence at a time."""
         return [
-            cls(prompts=(30, 20, 15)),
+            cls(),
             cls(device_blocks=40, new_tokens=3),
             cls(prompts=(6, 6), new_tokens=12, device_blocks=5, block_tokens=4, dtype="float32"),
         ]

@@ -8,7 +8,7 @@ from numba import njit
 
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, Param, Plane
-from tiergarten.sim.flash.kernel.records import block_of_ppn, lpn_at, plane_at
+from tiergarten.sim.flash.kernel.records import block_of_ppn, lpn_at
 
 
 @njit(cache=True)
@@ -88,12 +88,8 @@ def invalidate(m, ppn):
 
 @njit(cache=True)
 def plane_of_lpn(m, lpn):
-    """Plane on which a logical page is placed."""
-    channel = lpn // m[Param.STRIDE_C] % m[Param.CHANNELS]
-    chip = lpn // m[Param.STRIDE_W] % m[Param.CHIPS]
-    die = lpn // m[Param.STRIDE_D] % m[Param.DIES]
-    plane = lpn // m[Param.STRIDE_P] % m[Param.PLANES_PER_DIE]
-    return plane_at(m, ((channel * m[Param.CHIPS] + chip) * m[Param.DIES] + die) * m[Param.PLANES_PER_DIE] + plane)
+    """Plane on which a logical page is placed: the orders repeat after as many pages as there are planes."""
+    return m[m[Param.PLANE_MAP_AT] + lpn % m[Param.PLANES]]
 
 
 @njit(cache=True)

@@ -22,7 +22,10 @@ ERASE_COMMAND_NS = (220, 700)
 @njit(cache=True)
 def data_ns(m, num_bytes):
     """Time of a page's data on the channel, in either direction."""
-    return num_bytes // m[Param.DATA_GRAIN_BYTES] * m[Param.DATA_NS_NUMERATOR] // m[Param.DATA_NS_DENOMINATOR]
+    if num_bytes != m[Param.DATA_BYTES_SEEN]:
+        m[Param.DATA_BYTES_SEEN] = num_bytes
+        m[Param.DATA_NS_SEEN] = num_bytes // m[Param.DATA_GRAIN_BYTES] * m[Param.DATA_NS_NUMERATOR] >> m[Param.DATA_NS_SHIFT]
+    return m[Param.DATA_NS_SEEN]
 
 
 @njit(cache=True)

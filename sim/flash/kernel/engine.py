@@ -5,6 +5,7 @@ from enum import IntEnum
 from numba import njit
 
 from tiergarten.sim.flash.kernel.blocks import erase_block
+from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
 from tiergarten.sim.flash.kernel.channel import pages_ready, send_waiting_page, start_array
 from tiergarten.sim.flash.kernel.events import CODE_BITS, Event, drop_first_event
@@ -250,7 +251,7 @@ def handle(m, kind, about, number):
 
 
 @njit(cache=True)
-def run(m, until, stop_at_completion):
+def process_events(m, until, stop_at_completion):
     """Process events up to and including time `until` [ns]; with `stop_at_completion`, only until a request has completed.
 
     Returns a Status. OUT_OF_JOURNAL asks the caller for a longer journal; the other two name what the drive has run out of.
@@ -272,3 +273,9 @@ def run(m, until, stop_at_completion):
         if stop_at_completion and m[Glob.DONE_HEAD] != NONE:
             return Status.COMPLETION
     return Status.REACHED
+
+
+@njit(cache=True)
+def run(memory, until, stop_at_completion):
+    """`process_events` without counting references to the memory."""
+    return process_events(borrowed(memory), until, stop_at_completion)

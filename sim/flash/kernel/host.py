@@ -127,6 +127,7 @@ def doorbell_arrived(m, tail):
 def split(m, r):
     """Cut a request at page boundaries into a chain of transactions (Req.PAGES)."""
     per_page = m[Param.SECTORS]
+    shift = m[Param.SECTOR_SHIFT]
     op = Op.PROGRAM if m[r + Req.IS_WRITE] else Op.READ
     sector = m[r + Req.FIRST_SECTOR]
     left = m[r + Req.SECTORS]
@@ -135,10 +136,10 @@ def split(m, r):
     while left > 0:
         if sector > m[Param.LAST_SECTOR]:
             sector %= m[Param.LAST_SECTOR]
-        offset = sector % per_page
+        offset = sector & (per_page - 1)
         count = min(per_page - offset, left)
         mask = -1 if count == 64 else (1 << count) - 1
-        t = new_txn(m, op, Source.USER, sector // per_page, count * SECTOR_BYTES, mask << offset)
+        t = new_txn(m, op, Source.USER, sector >> shift, count * SECTOR_BYTES, mask << offset)
         m[t + Txn.REQUEST] = r
         if last == NONE:
             m[r + Req.PAGES] = t

@@ -141,7 +141,7 @@ class Param(IntEnum):
     GC_MIN_INVALID = 115
     DATA_GRAIN_BYTES = 116
     DATA_NS_NUMERATOR = 117
-    DATA_NS_DENOMINATOR = 118
+    DATA_NS_SHIFT = 118
     READ_NS = 119  # four page types follow
     PROGRAM_NS = 123  # four page types follow
     ERASE_NS = 127
@@ -173,9 +173,9 @@ class Param(IntEnum):
     RANDOM_AT = 156
     NUM_RANDOM = 157
     LINK_AT = 158
-    LINK_CAPACITY = 159
+    LINK_MASK = 159
     REQUEST_AT = 160
-    REQUEST_CAPACITY = 161
+    REQUEST_MASK = 161
     TXN_AT = 162
     BLOCK_AT = 163
     LPN_AT = 164
@@ -188,9 +188,15 @@ class Param(IntEnum):
     JOURNAL_AT = 171
     JOURNAL_LIMIT = 172
     TXN_LIMIT = 173
+    PLANE_MAP_AT = 174
+    SECTOR_SHIFT = 175
+    DATA_BYTES_SEEN = 176  # the size asked for last, and its time
+    DATA_NS_SEEN = 177
+    PAYLOAD_BYTES_SEEN = 178
+    PAYLOAD_NS_SEEN = 179
 
 
-FIXED_WORDS: Final = 176
+FIXED_WORDS: Final = 192
 """Words taken by Glob and Param."""
 
 

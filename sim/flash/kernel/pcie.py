@@ -33,6 +33,8 @@ class Message(IntEnum):
 @njit(cache=True)
 def payload_ns(m, num_bytes):
     """Time that a payload takes on the link: bytes per lane, rounded up, over the lane's rate, cut to whole ns."""
+    if num_bytes == m[Param.PAYLOAD_BYTES_SEEN]:
+        return m[Param.PAYLOAD_NS_SEEN]
     payload = m[Param.PCIE_PAYLOAD]
     overhead = m[Param.PCIE_OVERHEAD]
     lanes = m[Param.PCIE_LANES]
@@ -40,7 +42,9 @@ def payload_ns(m, num_bytes):
     if num_bytes % payload:
         wire += num_bytes % payload + overhead
     rate = m[Param.LANE_BYTES_PER_NS : Param.LANE_BYTES_PER_NS + 1].view(np.float64)[0]
-    return int((wire + lanes - 1) // lanes / rate)
+    m[Param.PAYLOAD_BYTES_SEEN] = num_bytes
+    m[Param.PAYLOAD_NS_SEEN] = int((wire + lanes - 1) // lanes / rate)
+    return m[Param.PAYLOAD_NS_SEEN]
 
 
 @njit(cache=True)
@@ -61,8 +65,8 @@ def message_ns(m, message):
 @njit(cache=True)
 def place_in_ring(m, direction, number):
     """Address of the number-th message of a direction."""
-    capacity = m[Param.LINK_CAPACITY]
-    return m[Param.LINK_AT] + direction * capacity + number % capacity
+    mask = m[Param.LINK_MASK]
+    return m[Param.LINK_AT] + direction * (mask + 1) + (number & mask)
 
 
 @njit(cache=True)

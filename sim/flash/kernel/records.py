@@ -55,7 +55,7 @@ def slot_at(m, number):
 @njit(cache=True)
 def request_at(m, number):
     """Row of the request table, used in a circle."""
-    return m[Param.REQUEST_AT] + number % m[Param.REQUEST_CAPACITY] * Req.WORDS
+    return m[Param.REQUEST_AT] + (number & m[Param.REQUEST_MASK]) * Req.WORDS
 
 
 @njit(cache=True)
