@@ -206,7 +206,7 @@ def tensor_runs(tensor: "torch.Tensor", rows: tuple[int, Int] | None = None) -> 
 
     Expanded dimensions are touched once; `rows` = (dimension, indices) restricts one dimension, in the order given.
     """
-    return strided_runs(tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.element_size(), rows)
+    return strided_runs(tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.element_size(), rows)
 
 
 def _address(tensor: "torch.Tensor") -> int | None:
