@@ -74,4 +74,10 @@ def test_sweep_from_the_command_line(tmp_path: Path) -> None:
     )
     rows = json.loads(done.stdout)["points"]
     assert [row["set.policies.eviction"] for row in rows] == ["lru", "fifo"]
+    several = ["--vary", "tiers.ddr.capacity=[256 MiB, 512 MiB]", "--vary", "run.seed=[1, 2]"]
+    grid = json.loads(tiergarten(tmp_path, "sweep", "kv-agent", *several, "--workers", "1", "--json").stdout)["points"]
+    assert [(row["set.tiers.ddr.capacity"], row["set.run.seed"]) for row in grid] == [
+        ("256 MiB", 1), ("256 MiB", 2), ("512 MiB", 1), ("512 MiB", 2),
+    ]  # fmt: skip
+    assert "--vary" in tiergarten(tmp_path, "sweep", "kv-agent", "--vary", "run.seed", code=2).stderr
     assert all(row["error"] == "" and row["hit_rate"] > 0 for row in rows)

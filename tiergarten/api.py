@@ -14,6 +14,10 @@ from tiergarten.scenario.load import Scenario, load_scenario, with_values
 from tiergarten.simulate import simulate
 
 
+SIMULATION_SHARE = 0.6
+"""Where the progress bar of a run stands when figures begin; about their share of kv-tiers' time."""
+
+
 class Plot:
     """Figures of a result: `r.plot.timeline()`; `r.plot.names()` lists them. Each returns the path of a PNG."""
 
@@ -77,9 +81,17 @@ def run(name: str | Path, set: Mapping[str, Any] | None = None, out: str | Path 
 def run_scenario(
     scenario: Scenario, out: Path, figures: bool = True, progress: Callable[[float], None] | None = None
 ) -> tuple[RunResult, Path]:
-    """Run a loaded scenario and write its folder, figures and report included."""
-    result = simulate(scenario, progress)
-    return result, result.save(out, _finish if figures and scenario.schema.outputs.figures else None)
+    """Run a loaded scenario and write its folder, figures and report included. `progress` is told the finished share."""
+    tell = progress or (lambda share: None)
+    draws = figures and scenario.schema.outputs.figures
+    result = simulate(scenario, lambda share: tell(share * (SIMULATION_SHARE if draws else 1.0)))
+
+    def finish(folder: Path) -> None:
+        from tiergarten.reports import make_report
+
+        make_report(folder, progress=lambda share: tell(SIMULATION_SHARE + share * (1 - SIMULATION_SHARE)))
+
+    return result, result.save(out, finish if draws else None)
 
 
 def run_sweep(

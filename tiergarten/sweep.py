@@ -8,7 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ import pyarrow as pa
 from tiergarten.result import write_json, write_parquet
 from tiergarten.scenario.load import Scenario, with_values
 from tiergarten.scenario.schema import RangeConfig, SweepConfig
+from tiergarten.scenario.yaml_tree import parse_yaml
 from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError
 from tiergarten.simulate import simulate
 
@@ -29,20 +30,16 @@ Point = dict[str, Any]
 """Values by dotted key."""
 
 
-def override_for_vary(text: str) -> str:
-    """`KEY=[a, b]` of the command line as an override of the scenario's sweep."""
-    key, equals, values = text.partition("=")
-    if not equals:
-        raise ScenarioError(Problem(f"write it as dotted.key=[first, second], got {text!r}", "--vary"))
-    items = [item.strip() for item in values.strip().removeprefix("[").removesuffix("]").split(",") if item.strip()]
-    return f"sweep={json.dumps({'set': {key.strip(): [_scalar(item) for item in items]}})}"
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def overrides_for_vary(texts: Sequence[str]) -> list[str]:
+    """`KEY=[a, b]` arguments of the command line as one override of the scenario's sweep; none when there are none."""
+    columns: dict[str, Any] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        parsed = parse_yaml(values, "--vary").value if equals and values.strip() else None
+        if not isinstance(parsed, list) or not key.strip():
+            raise ScenarioError(Problem(f"write it as dotted.key=[first, second], got {text!r}", "--vary"))
+        columns[key.strip()] = parsed
+    return [f"sweep={json.dumps({'set': columns})}"] if columns else []
 
 
 def points(sweep: SweepConfig) -> list[Point]:

@@ -132,7 +132,7 @@ def sweep(
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`."),
+        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`; several make a grid."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run points side by side.")] = 2,
     out: Out = Path("runs"),
@@ -146,9 +146,9 @@ def sweep(
     from tiergarten.api import run_sweep
     from tiergarten.cli.progress import Bar
     from tiergarten.scenario import load_scenario
-    from tiergarten.sweep import override_for_vary
+    from tiergarten.sweep import overrides_for_vary
 
-    loaded = load_scenario(scenario, [*(overrides or []), *(override_for_vary(v) for v in vary or [])])
+    loaded = load_scenario(scenario, [*(overrides or []), *overrides_for_vary(vary or [])])
     with Bar(f"sweeping {loaded.name}", quiet or as_json) as bar:
         folder, table = run_sweep(loaded, out, workers, bar.update)
     if as_json:
