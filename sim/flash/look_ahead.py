@@ -6,8 +6,6 @@ are journalled; a submission takes all of it back and lets the drive run, for go
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from tiergarten.sim.errors import DeadlockError
 from tiergarten.sim.flash.config import DriveConfig
 from tiergarten.sim.flash.drive import FOREVER_NS, empty_drive, run_until
@@ -33,9 +31,13 @@ class LookingAheadDrive:
         self._saved: list[tuple[int, Memory]] | None = None
         self._journal_length = 0
 
-    def submit(self, now_ns: int, name: int, first_sector: int, num_sectors: int, is_write: bool) -> None:
-        """Hand in a command that reaches the host's queue at `now_ns`; `name` comes back with its completion."""
-        self.settle(now_ns - 1)
+    def submit(self, now_ns: int, at_queue_ns: int, name: int, sectors: tuple[int, int], is_write: bool) -> None:
+        """Hand in a command that reaches the host's queue at `at_queue_ns` >= `now_ns`; `name` comes back with its completion.
+
+        `sectors` are the first and their number. What happens at `now_ns` itself, completions included, comes before it.
+        """
+        self.settle(now_ns)
+        first_sector, num_sectors = sectors
         m = self.memory
         row = self._free_rows.pop() if self._free_rows else self._new_row()
         request = int(m[Param.REQUEST_AT]) + row * Req.WORDS
@@ -43,10 +45,10 @@ class LookingAheadDrive:
         m[request + Req.IS_WRITE] = is_write
         m[request + Req.FIRST_SECTOR] = first_sector
         m[request + Req.SECTORS] = num_sectors
-        m[request + Req.ARRIVAL] = now_ns
+        m[request + Req.ARRIVAL] = at_queue_ns
         m[request + Req.PAGES] = NONE
         m[request + Req.IDENT] = name
-        push_event(m, now_ns, Event.HOST_READY, request)
+        push_event(m, at_queue_ns, Event.HOST_READY, request)
         self.outstanding += 1
 
     def peek(self, number: int) -> tuple[int, int, bool] | None:
@@ -145,18 +147,7 @@ class LookingAheadDrive:
         self._saved = None
 
 
-def commands_of(num_bytes: int, max_bytes: int) -> Iterator[tuple[int, int]]:
-    """(offset, bytes) of the commands that carry a transfer."""
-    for offset in range(0, num_bytes, max_bytes):
-        yield offset, min(max_bytes, num_bytes - offset)
-
-
 def sector_span(address: int, num_bytes: int, sector_bytes: int) -> tuple[int, int]:
     """(first sector, sectors) that cover a range of bytes."""
     first = address // sector_bytes
     return first, -(-(address + num_bytes) // sector_bytes) - first
-
-
-def as_int64(values: list[int]) -> np.ndarray:
-    """int64 array of a list."""
-    return np.array(values, np.int64)

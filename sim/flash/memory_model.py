@@ -68,10 +68,11 @@ class FlashModel:
             name = self._next_name
             self._names[name] = (ident, num_bytes, is_write)
             at_drive_ps = self._bounced(now_ps, num_bytes) if is_write else now_ps
+            now_ns, at_queue_ns = -(-now_ps // PS_PER_NS), -(-at_drive_ps // PS_PER_NS)
             commands = list(self._commands(address, num_bytes))
             self._left[name] = len(commands)
             for drive, first_sector, num_sectors in commands:
-                self._drives[drive].submit(-(-at_drive_ps // PS_PER_NS), name, first_sector, num_sectors, is_write)
+                self._drives[drive].submit(now_ns, at_queue_ns, name, (first_sector, num_sectors), is_write)
 
     def next_completion_ps(self) -> int:
         following = self._next_from_drives()

@@ -143,7 +143,7 @@ def test_a_worn_out_drive_refuses_writes_but_loses_nothing(tiny_drive) -> None:
     config = worn_drive(tiny_drive)
     model = FlashModel(Array(config))
     draws = np.random.default_rng(0)
-    pages = config.capacity_bytes // 4096
+    pages = Array(config).capacity_bytes // 4096
     accepted: set[int] = set()
     now = 0
     for ident in range(40_000):
