@@ -37,6 +37,8 @@ from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.units import PS_PER_S, format_bytes
 
+MAX_PAGES = 1 << 28
+"""Bounds the arrays of a run: 1 TiB of 4 KiB pages."""
 NUM_DRAWS = 65_536
 """Random numbers drawn before a run for the random policies; used in turn."""
 
@@ -202,6 +204,9 @@ class UvmMachine:
             if size <= 0
         ]
         total = sum(allocations_bytes)
+        if total > MAX_PAGES * geometry.page_bytes:
+            message = f"{format_bytes(total)} are more than {MAX_PAGES} pages of {format_bytes(geometry.page_bytes)}"
+            problems.append(Problem(message + "; use larger pages", path="allocations"))
         if not allocations_bytes:
             problems.append(Problem("at least one allocation is needed", path="allocations"))
         if config.host_bytes is not None and total > config.host_bytes + config.device_bytes:
