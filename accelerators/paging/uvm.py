@@ -13,6 +13,7 @@ from tiergarten.accelerators.paging.access_counters import migrate_block
 from tiergarten.accelerators.paging.advance import ASK_EVICTOR, ASK_PREFETCHER, FINISHED, advance
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.eviction import LeastRecentlyAllocated, MemoryView
+from tiergarten.accelerators.paging.hints import Hint
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.prefetch import BlockView, TreePrefetch
 from tiergarten.accelerators.paging.replay_policy import BatchFlushReplay
@@ -256,7 +257,7 @@ class UvmMachine:
         )
         return self._since(before, start)
 
-    def advise(self, allocation: int, hint: "Hint") -> None:  # noqa: F821
+    def advise(self, allocation: int, hint: Hint) -> None:
         """cudaMemAdvise on a whole allocation, see `hints.py`."""
         pages = self._pages(allocation)
         self.state.pages[pages] = hint.apply(self.state.pages[pages])
@@ -318,7 +319,7 @@ class UvmMachine:
         on_device, valid = (flags & DEVICE) != 0, (flags & VALID) != 0
         view = BlockView(block, self.time_ps, state.plan == FAULTED, on_device, valid, full)
         policy = (self.config.prefetcher_when_full or self.config.prefetcher) if full else self.config.prefetcher
-        wish = np.asarray(policy.fetch(view), bool)  # type: ignore[attr-defined]
+        wish = np.asarray(policy.fetch(view), np.bool_)  # type: ignore[attr-defined]
         if wish.shape != (per_block,):
             message = f"{type(policy).__name__}.fetch returned shape {wish.shape}, expected ({per_block},)"
             raise InputError(Problem(message, path="prefetcher"))

@@ -95,7 +95,7 @@ def _profiles(ident: str, value: list[float]) -> Iterator[Comparison]:
     ):
         ours = count * cost.duration_ps(round(mib * MIB / count)) / 1e6
         yield Comparison("copy time", f"{ident} {name}", "us", ours, us, 0.03)
-    ours = costs.GTX_1080_TI.group_ps(groups, in_n, round(in_mib * MIB), round(out_mib * MIB)) / 1e6
+    ours = costs.GTX_1080_TI.group_ps(int(groups), int(in_n), round(in_mib * MIB), round(out_mib * MIB)) / 1e6
     yield Comparison("fault groups (15 % on average)", ident, "us", ours, group_us, 0.40)
 
 
@@ -135,7 +135,9 @@ def _oversubscription(ident: str, value: float) -> Iterator[Comparison]:
 
 def _uvmsmart(ident: str, value: list[float]) -> Iterator[Comparison]:
     total_us, kernel_us, faults = value[:3]
-    yield Comparison("UVMSmart time", ident, "us", reported_ps(round(kernel_us * 1e6), faults) / 1e6, total_us, 1e-4)
+    yield Comparison(
+        "UVMSmart time", ident, "us", reported_ps(round(kernel_us * 1e6), int(faults)) / 1e6, total_us, 1e-4
+    )
 
 
 def _handles(ident: str, value: Any) -> Iterator[Comparison]:
