@@ -80,7 +80,7 @@ class SampledMemory:
     def submit(self, now_ps: int, accesses: AccessBatch) -> None:
         burst_bytes = self._exact.config.device.transaction_bytes
         bursts = int(accesses.num_bytes.sum()) // burst_bytes
-        if bursts <= self._params.exact_bursts * self._num_channels:
+        if bursts <= max(self._params.exact_bursts, self._window_bursts()) * self._num_channels:
             self._exact.submit(max(now_ps, self._busy_until_ps), accesses)
             return
         estimate = self.estimate(accesses)
@@ -105,15 +105,17 @@ class SampledMemory:
         """Where in the batch a window begins, 0 to 1: golden-ratio steps cover it evenly at any number of windows."""
         return (window * 0.6180339887498949 + 0.5 * self._rng.random() / self._params.max_windows) % 1.0
 
+    def _window_bursts(self) -> int:
+        """Bursts of a channel that a window can need at most; shorter batches are simulated in full."""
+        device = self._exact.config.device
+        measured = WINDOW_INTERVALS * device.timing["nREFI"] // device.data_ticks * device.num_data_buses
+        return 2 * WARM_UP_BURSTS + measured
+
     def _window_rate(self, accesses: AccessBatch, position: float) -> float:
         """Bytes/s of the memory over whole refresh intervals from a place of the batch on."""
         config = self._exact.config
         interval = config.device.timing["nREFI"]
-        needed = (
-            WARM_UP_BURSTS
-            + 512
-            + WINDOW_INTERVALS * interval // config.device.data_ticks * config.device.num_data_buses
-        )
+        needed = self._window_bursts()
         rows = self._exact.channel_rows(_window(accesses, position, needed * self._num_channels, config), needed)
         m = build_channel(config.device, config.controller)
         phase = int(self._rng.integers(0, interval))

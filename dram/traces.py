@@ -69,6 +69,9 @@ def _read_csv(path: Path, text: str) -> AddressTrace:
     ]
     if problems or len(set(header)) != len(header):
         raise TraceError(problems or Problem("a column is given twice", file=str(path), line=1))
+    wrong = [number for number, line in enumerate(text.split("\n"), 1) if line and line.count(",") != len(header) - 1]
+    if wrong:
+        raise TraceError(Problem(f"wrong number of columns, expected {len(header)}", file=str(path), line=wrong[0]))
     try:
         table = pd.read_csv(
             io.StringIO(text), dtype=str, keep_default_na=False, header=0, names=header, index_col=False

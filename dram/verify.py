@@ -1,6 +1,6 @@
 """Replay of every case of a manifest of recorded command traces, compared command for command and request for request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,19 @@ def load_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify_manifest(path: Path, only: str = "") -> Iterator[CaseOutcome]:
-    """One outcome a case, in the manifest's order; `only` selects the cases whose id contains it."""
-    manifest = load_manifest(path)
+def verify_manifest(path: Path, only: str = "", names: Collection[str] = ()) -> Iterator[CaseOutcome]:
+    """One outcome a case, in the manifest's order: the cases whose id contains `only` and, if given, is in `names`."""
+    yield from verify_cases(path, load_manifest(path), only, names)
+
+
+def verify_cases(
+    path: Path, manifest: Mapping[str, Any], only: str = "", names: Collection[str] = ()
+) -> Iterator[CaseOutcome]:
+    """As `verify_manifest`, for a manifest of `path` that has been loaded."""
     for number, case in enumerate(manifest["cases"]):
         try:
             name = str(case["id"])
-            if only in name:
+            if only in name and (not names or name in names):
                 yield _verify_case(path.parent, manifest, case, name)
         except (KeyError, TypeError) as error:
             raise InputError(

@@ -15,6 +15,7 @@ from tiergarten.reports import make_figures
 from tiergarten.reports.binning import MAX_BINS
 from tiergarten.reports.figures import FIGURES, names
 from tiergarten.reports.folder import RunFolder
+from tiergarten.reports.html import page
 from tiergarten.reports.render import Drawn, Skipped, draw, draw_all, encode, save_all, settled
 from tiergarten.reports.style import COLUMN_IN, FONT_PT, PAGE_IN, context
 from tiergarten.reports.tables import COMPUTE, FLOAT, INT, TABLES
@@ -22,7 +23,7 @@ from tiergarten.sim.errors import InputError, UnknownNameError
 
 ALL = (
     "bandwidth-latency", "breakdown", "gantt", "heat-map", "hit-rate", "latency-cdf", "learning-curve", "occupancy", "pareto",
-    "parity", "request-phases", "roofline", "sankey", "timeline", "tornado", "traffic-matrix",
+    "parity", "request-phases", "roofline", "sankey", "series", "timeline", "tornado", "traffic-matrix",
 )  # fmt: skip
 
 WITH_REALS = (
@@ -79,24 +80,29 @@ def test_every_axis_that_shows_numbers_has_a_label(drawings: dict[str, Drawn], n
             assert axes.get_xlabel(), name
 
 
-def test_the_same_folder_gives_the_same_bytes_in_another_process(copy: Path, reported: Path) -> None:
+def test_the_same_folder_gives_the_same_bytes_in_another_process(
+    copy: Path, reported: Path, run: RunFolder, drawings: dict[str, Drawn]
+) -> None:
     code = """if True:
         import sys
         from tiergarten.reports import RunFolder, write_trace
         from tiergarten.reports.html import page
         from tiergarten.reports.render import draw_all, save_all, write_bytes
         run = RunFolder.open(sys.argv[1])
-        results = draw_all(run)
+        results = draw_all(run, sys.argv[2:])
+        save_all(run, results)
         write_bytes(run.path / "report.html", page(run, results).encode())
-        save_all(run, [result for result in results if result.name in ("breakdown", "timeline", "heat-map")])
         write_trace(run)
     """
-    subprocess.run([sys.executable, "-P", "-c", code, str(copy)], check=True, env={"PYTHONHASHSEED": "99", "PATH": ""})
-    (copy / "figures" / "index.json").unlink()
-    for path in copy.rglob("*"):
-        if path.is_file():
-            assert path.read_bytes() == (reported / path.relative_to(copy)).read_bytes(), path.name
-    assert len(list((copy / "figures").iterdir())) == 9
+    few = ["breakdown", "timeline", "heat-map"]
+    command = [sys.executable, "-P", "-c", code, str(copy), *few]
+    subprocess.run(command, check=True, env={"PYTHONHASHSEED": "99", "PATH": ""})
+    assert (copy / "report.html").read_text() == page(run, [drawings[name] for name in few])
+    assert (copy / "trace.perfetto.json").read_bytes() == (reported / "trace.perfetto.json").read_bytes()
+    for name in few:
+        for suffix in ("png", "pdf", "csv"):
+            found, expected = (folder / "figures" / f"{name}.{suffix}" for folder in (copy, reported))
+            assert found.read_bytes() == expected.read_bytes(), found.name
 
 
 def test_named_figures_are_returned_by_name(copy: Path) -> None:
@@ -226,14 +232,17 @@ def test_traffic_is_the_sum_of_the_transfers(run: RunFolder, drawings: dict[str,
 
 def test_flows_leave_out_what_the_device_itself_moves_and_say_how_much(copy: Path) -> None:
     transfers = RunFolder.open(copy).table("transfers")
-    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", bytes=10**9)
+    own = transfers.head(7).assign(destination=COMPUTE, source="hbm", route="", cause="demand", bytes=10**9)
     write_table(copy, "transfers", pd.concat([transfers, own]))
     result = drawn(RunFolder.open(copy), "sankey")
     assert result.data["bytes"].sum() == transfers["bytes"].sum()
     assert "7 GB, is left out" in result.caption
     assert drawn(RunFolder.open(copy), "traffic-matrix").data["bytes"].sum() == transfers["bytes"].sum() + 7 * 10**9
     write_table(copy, "transfers", own)
-    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 7 * 10**9
+    assert draw(RunFolder.open(copy), "sankey").reason == "all bytes went from hbm to compute"  # type: ignore[union-attr]
+    both = pd.concat([own, own.assign(source=COMPUTE, destination="hbm", id=own["id"] + 1000)])
+    write_table(copy, "transfers", both)
+    assert drawn(RunFolder.open(copy), "sankey").data["bytes"].sum() == 14 * 10**9
 
 
 def test_the_device_is_called_as_the_simulator_calls_it() -> None:
@@ -339,6 +348,22 @@ def test_the_best_so_far_runs_per_seed(copy: Path, direction: str, best: list[fl
     assert data["metric"].iloc[0] == "TTFT p90 (s)"
 
 
+def test_series_without_a_figure_of_their_own_are_drawn_by_unit(copy: Path) -> None:
+    count = 1000
+    layers = pd.DataFrame({
+        "layer": np.arange(count), "load_ps": np.arange(count) * 10**9, "note": "text", "compute_ps": 5 * 10**9, "hit_rate": 0.5,
+    })  # fmt: skip
+    write_table(copy, "series/layers", layers)
+    result = drawn(RunFolder.open(copy), "series", table="layers")
+    assert set(result.data["column"]) == {"load_ps", "compute_ps", "hit_rate"}
+    assert result.data.groupby("unit")["column"].nunique().to_dict() == {"": 1, "ps": 2}
+    load = result.data[result.data["column"] == "load_ps"]
+    assert len(load) <= 240
+    assert load["value"].iloc[0] == pytest.approx(2 * 10**9)  # the mean of the first five rows
+    assert "mean of up to 5 rows" in result.caption
+    assert draw(RunFolder.open(copy), "series", table="nothing").reason.startswith("no table under series/")  # type: ignore[union-attr]
+
+
 def test_the_most_sensitive_knob_is_on_top(drawings: dict[str, Drawn]) -> None:
     data = drawings["tornado"].data
     assert list(dict.fromkeys(data["knob"])) == ["pcie.bandwidth", "hbm.bandwidth", "ddr.capacity", "nvme.latency"]
@@ -352,7 +377,7 @@ def test_a_long_run_gives_small_files(copy: Path) -> None:
     random = np.random.default_rng(0)
     start = np.sort(random.integers(0, 10**15, count))
     write_table(copy, "transfers", pd.DataFrame({
-        "id": np.arange(count), "source": "ddr", "destination": "hbm", "bytes": 2**20, "cause": "demand", "role": "kv",
+        "id": np.arange(count), "source": "ddr", "destination": "hbm", "bytes": 2**20, "cause": np.where(start % 2, "demand", "prefetch"), "role": "kv",
         "requested_ps": start - 5, "started_ps": start, "finished_ps": start + 10**9, "route": "pcie", "owner": -1,
     }))  # fmt: skip
     edges = np.linspace(0, 10**15, bins + 1).astype(np.int64)

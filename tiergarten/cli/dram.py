@@ -115,12 +115,13 @@ def verify(
 
     Example:  tiergarten dram verify manifest.yaml --only hbm3
     """
-    from tiergarten.dram.verify import load_manifest, summarise, verify_manifest
+    from tiergarten.dram.verify import load_manifest, summarise, verify_cases
 
-    total = len(load_manifest(manifest)["cases"])
+    loaded = load_manifest(manifest)
+    total = len(loaded["cases"])
     outcomes = []
     with Bar("verifying", silent=False) as bar:
-        for outcome in verify_manifest(manifest, only):
+        for outcome in verify_cases(manifest, loaded, only):
             outcomes.append(outcome)
             bar.update(len(outcomes) / total)
     summary = summarise(outcomes)
@@ -137,6 +138,61 @@ def verify(
             console.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
     if summary["cases_exact"] != summary["cases"] or not outcomes:
         raise typer.Exit(1)
+
+
+@app.command()
+def curve(
+    standard: Standard = "DDR5",
+    org: Org = "",
+    timing: Timing = "",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    channels: Annotated[int, typer.Option(min=1, help="Channels that work alike; multiplies the bandwidths.")] = 1,
+    probes: Annotated[int, typer.Option(min=10, help="Reads of the pointer chase a point.")] = 4000,
+    out: Annotated[Path | None, typer.Option(help="Write the points to this CSV file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the curves into this file (png, pdf, svg).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure latency against bandwidth at several shares of reads by the Mess protocol.
+
+    Example:  tiergarten dram curve --standard DDR5 --timing DDR5_4800AN --channels 16 --figure curves.png
+    """
+    from tiergarten.dram.mess import PAUSES, READ_PERCENTS, measure_curves, refresh_limit_bytes_per_s, unloaded_ps
+    from tiergarten.dram.mess_output import curve_table, draw_curves, write_table
+
+    config = _config(standard, org, timing, settings)
+    points = []
+    with Bar("measuring", silent=False) as bar:
+        for point in measure_curves(config, probes=probes):
+            points.append(point)
+            bar.update(len(points) / (len(PAUSES) * len(READ_PERCENTS)))
+    table = curve_table(points, channels)
+    limit = refresh_limit_bytes_per_s(config) * channels
+    if out:
+        write_table(table, out)
+    if figure:
+        draw_curves(table, config.device.peak_bytes_per_s * channels, limit, config.device.name, figure)
+    curves = table.groupby("read_percent")
+    features = {
+        "unloaded_formula_ps": unloaded_ps(config),
+        "peak_bytes_per_s": config.device.peak_bytes_per_s * channels,
+        "refresh_limit_bytes_per_s": limit,
+        "unloaded_ps": float(table["latency_ps"].min()),
+        "max_bytes_per_s": {int(share): float(value) for share, value in curves["bandwidth_bytes_per_s"].max().items()},
+        "max_latency_ps": {int(share): float(value) for share, value in curves["latency_ps"].max().items()},
+    }
+    if as_json:
+        print(json.dumps({"features": features, "points": table.to_dict("records")}))
+        return
+    shown = Table("reads %", "max GB/s", "max latency ns", title=f"{config.device.name}, {channels} channel(s)")
+    for share in sorted(features["max_bytes_per_s"], reverse=True):
+        rate, latency = features["max_bytes_per_s"][share], features["max_latency_ps"][share]
+        shown.add_row(str(share), f"{rate / 1e9:.1f}", f"{latency / 1e3:.1f}")
+    console = Console()
+    console.print(shown)
+    peak, lowest = features["peak_bytes_per_s"] / 1e9, features["unloaded_ps"] / 1e3
+    console.print(
+        f"peak {peak:.1f} GB/s, refresh limit {limit / 1e9:.1f} GB/s, unloaded {lowest:.1f} ns", highlight=False
+    )
 
 
 @app.command()
