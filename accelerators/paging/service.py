@@ -335,7 +335,11 @@ def pin_faulted(state: PagingState, begin: int, end: int) -> None:
     for entry in range(begin, end):
         page = state.batch[entry] >> 1
         flags = state.pages[page]
-        if not flags & DEVICE and not flags & REMOTE:
+        if flags & DEVICE:
+            state.pages[page] = flags & (
+                ALL ^ HOST
+            )  # a write to a read-mostly page: the device's copy becomes the only one
+        elif not flags & REMOTE:
             state.pages[page] = flags | REMOTE
             state.counts[Count.PINNED_PAGES] += 1
     state.now[Now.SERVICED] += 1

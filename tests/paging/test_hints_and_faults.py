@@ -194,6 +194,7 @@ def test_a_lone_utlb_cannot_fill_a_batch():
         (lambda: UvmMachine(BASE, []), "allocations"),
         (lambda: UvmMachine(BASE, [BLOCK, 0]), "allocations row 1"),
         (lambda: UvmMachine(replace(BASE, host_bytes=BLOCK), [6 * BLOCK]), "allocations"),
+        (lambda: UvmMachine(BASE, [1 << 60]), "allocations"),
         (lambda: touch(UvmMachine(BASE, [4096]), [1]), "touches row 0"),
         (lambda: touch(UvmMachine(BASE, [4096]), [0, -3]), "touches row 1"),
         (lambda: UvmMachine(BASE, [4096]).touch(make_lanes([[0]], FaultHardware())), "lanes"),

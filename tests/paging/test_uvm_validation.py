@@ -214,3 +214,16 @@ def test_uvmsmart_mode_counts_what_its_logs_of_hotspot_count(
     report = run(SmartConfig(12 * MIB * 100 // percent, prefetcher, evictor), [12 * MIB], list(range(3072)) * passes)
     ours = (report.faults, report.pages_evicted, report.pages_in)
     assert ours == pytest.approx((values[2], values[3], values[4]), rel=tolerance, abs=0 if tolerance == 0 else 1)
+
+
+def test_verification_finds_a_section_whose_mean_is_outside():
+    """Groups 30 % off each pass alone and fail together."""
+    from tiergarten.accelerators.paging.verification import compare, means_outside
+
+    group_us = costs.GTX_1080_TI.group_ps(10, 100, MIB, MIB) / 1e6
+    copies = [PCIE3_X16_H2D.duration_ps(MIB // 100) * 100 / 1e6, PCIE3_X16_D2H.duration_ps(MIB // 10) * 10 / 1e6]
+    for factor, outside in ((1.1, False), (0.75, True)):
+        row = [0, 0, 100, 1.0, copies[0], 10, 1.0, copies[1], 10, group_us * factor]
+        found = compare({"gtx1080ti_oversub_real": {"a": row}})
+        assert all(comparison.is_within for comparison in found)
+        assert bool(means_outside(found)) == outside

@@ -14,7 +14,7 @@ from tiergarten.accelerators.paging.patterns import PATTERNS, Threads
 from tiergarten.accelerators.paging.prefetch import PREFETCHERS
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.thrashing import ThrashDetection
-from tiergarten.accelerators.paging.uvm import FaultHardware, UvmConfig, UvmMachine, UvmResult
+from tiergarten.accelerators.paging.uvm import MAX_PAGES, FaultHardware, Geometry, UvmConfig, UvmMachine, UvmResult
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
@@ -101,6 +101,9 @@ class Uvm(Driver):
         )
         if params.reserved >= device:
             problems.append(("workload.reserved", f"leaves nothing of the tier's {format_bytes(device)}"))
+        elif params.working_set > MAX_PAGES * Geometry().page_bytes:
+            text = f"at most {format_bytes(MAX_PAGES * Geometry().page_bytes)} can be simulated"
+            problems.append(("workload.working_set", text))
         elif params.working_set > device - params.reserved + host:
             text = f"{format_bytes(params.working_set)} do not fit {format_bytes(device - params.reserved)} on {params.memory} and {format_bytes(host)} on {params.host}"
             problems.append(("workload.working_set", text + "; shrink it or add memory"))
