@@ -116,11 +116,15 @@ def read_loaded_latency(path: Path) -> LoadedLatency:
                 except (TypeError, ValueError):
                     problems.append(Problem(f"{', '.join(COLUMNS)} must be numbers", str(path), reader.line_num))
                 else:
-                    if 0 <= point[0] <= 100 and 0 < point[1] < 1e9 and 0 < point[2] < 1e12:
+                    if 0 <= point[0] <= 100 and 0 <= point[1] < 1e9 and 0 < point[2] < 1e12:
                         points.append(point)
                     else:
                         problems.append(
-                            Problem("is out of range (read_percent 0..100, others > 0)", str(path), reader.line_num)
+                            Problem(
+                                "is out of range (read_percent 0..100, bandwidth >= 0, latency > 0)",
+                                str(path),
+                                reader.line_num,
+                            )
                         )
                 if len(problems) >= 20 or len(points) > MAX_ROWS:
                     break

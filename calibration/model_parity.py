@@ -21,11 +21,11 @@ SETTLE_PS: Final = 6 * WINDOW_PS
 
 
 def latency_under_load_ns(model: DeterminateModel, read_percent: float, bytes_per_s: float) -> float:
-    """Mean latency of the reads after SETTLE_PS, over half as long again, with evenly spaced accesses.
+    """Mean latency after SETTLE_PS, over half as long again, of evenly spaced accesses.
 
     Args:
         model: a fresh one.
-        read_percent: share of reads, spread evenly; > 0.
+        read_percent: share of reads, spread evenly.
         bytes_per_s: offered load, > 0.
     """
     interval_ps = ACCESS_BYTES * PS_PER_S / bytes_per_s
@@ -37,20 +37,23 @@ def latency_under_load_ns(model: DeterminateModel, read_percent: float, bytes_pe
         is_write = credit < 100
         credit -= 0 if is_write else 100
         _, done_ps = model.serve(now_ps, number * ACCESS_BYTES, ACCESS_BYTES, is_write)
-        if not is_write and number >= num_settle:
+        if number >= num_settle:
             latencies.append(done_ps - now_ps)
     return float(np.mean(latencies)) / PS_PER_NS
 
 
-def model_scores(fit: CurveFit, points: LoadedLatency) -> tuple[Score, Score, int]:
+def model_scores(fit: CurveFit, points: LoadedLatency) -> tuple[Score | None, Score | None, int]:
     """(curve model, analytic model, points used): scores of the models themselves on measured points.
 
     The analytic model has the fit's constant latency and largest bandwidth. Points above 98 % of a share's fitted largest
-    bandwidth are left out: there a model queues and has no steady latency.
+    bandwidth are left out: there a model queues and has no steady latency. So are points without load, and the scores are
+    None where none is left.
     """
     family = fit.family()
     limits = np.array([family.max_bytes_per_s(share) for share in points.read_percents]) / 1e9
-    used = points.rows(points.bandwidths_GBps <= 0.98 * limits)
+    used = points.rows((points.bandwidths_GBps > 0) & (points.bandwidths_GBps <= 0.98 * limits))
+    if not len(used):
+        return None, None, 0
     top = max(float(curve.bandwidths_GBps[-1]) for curve in fit.curves) * 1e9
     tier = TierSpec("memory", "ddr", 2**40, top, top, round(fit.analytic_latency_ns * PS_PER_NS))
     rng = stream(0, "calibration model parity")

@@ -36,13 +36,25 @@ def main(words: list[str]) -> int:
         suite = Suite(
             items, options.out, options.quick, options.dry_run, options.oversubscribe, command, predict_before
         )
-        manifest = run_suite(suite, lambda name, share: print(f"{share:4.0%} {name}", file=sys.stderr, flush=True))
+        manifest = run_suite(suite, _Announcer())
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     for line in summary(options.out, manifest):
         print(f"{line.name:24} {line.status:10} {line.rows:5} rows {line.seconds:7.1f} s  {line.figure}")
     return 0
+
+
+class _Announcer:
+    """Prints each item's name once, when it begins."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, name: str, share: float) -> None:
+        if name != self._last:
+            print(f"{share:4.0%} {name}", file=sys.stderr, flush=True)
+        self._last = name
 
 
 def _without_folder(words: list[str]) -> list[str]:

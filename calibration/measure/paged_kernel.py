@@ -65,9 +65,9 @@ class PagedDecode:
         programs = batch * keys.shape[2]
         wanted = max(1, min(pages, 512 // programs, 64))
         self._parts = 1 << (wanted.bit_length() - 1)
-        options = {"device": q.device, "dtype": torch.float32}
-        self._part = torch.empty(batch * heads * self._parts, size, **options)
-        self._maximum = torch.empty(batch * heads * self._parts, **options)
+        places = batch * heads * self._parts
+        self._part = torch.empty(places, size, device=q.device, dtype=torch.float32)
+        self._maximum = torch.empty(places, device=q.device, dtype=torch.float32)
         self._total = torch.empty_like(self._maximum)
         self.out = torch.empty_like(self._data[0])
 

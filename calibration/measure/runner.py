@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import os
-import queue
 import re
 import secrets
 import signal
@@ -12,11 +11,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from tiergarten.calibration.measure.build import BuildError, build, find_compilers
 from tiergarten.calibration.measure.item import Item, Program, Request
@@ -34,7 +34,8 @@ from tiergarten.calibration.measure.piece import encode
 from tiergarten.sim.errors import InputError, Problem
 
 MAX_ROWS: Final = 100_000
-"""A program that prints more than this has lost its way."""
+"""A program that prints more than this has lost its way; the rest is not kept."""
+MAX_ERROR_LINES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run_suite(suite: Suite, on_progress: Callable[[str, float], None]) -> dict[s
 
     Args:
         suite: what to run.
-        on_progress: called with an item's name and the finished share, 0 to 1.
+        on_progress: called with an item's name and the finished share of all time limits, 0 to 1.
 
     Raises InputError if the folder holds measurements of another machine or another kind of run.
     """
@@ -82,7 +83,11 @@ def run_suite(suite: Suite, on_progress: Callable[[str, float], None]) -> dict[s
             if item not in missing:
                 continue
             started, load_before = time.monotonic(), load_average()
-            outcome = _run_item(item, suite, machine, programs)
+
+            def on_tick(elapsed_s: float, name: str = item.name, number: int = number) -> None:
+                on_progress(name, (sum(limits[:number]) + min(elapsed_s, limits[number])) / sum(limits))
+
+            outcome = _run_item(item, suite, machine, programs, on_tick)
             manifest["items"][item.name] = _recorded(item, outcome, suite.folder) | {
                 "seconds": round(time.monotonic() - started, 2),
                 "load_average_before": load_before,
@@ -141,7 +146,13 @@ def _built(items: list[Item], suite: Suite, machine: Machine, scratch: Path) -> 
         return dict(zip(wanted, pool.map(one, wanted), strict=True))
 
 
-def _run_item(item: Item, suite: Suite, machine: Machine, programs: dict[Program, Path | BuildError]) -> Outcome:
+def _run_item(
+    item: Item,
+    suite: Suite,
+    machine: Machine,
+    programs: dict[Program, Path | BuildError],
+    on_tick: Callable[[float], None],
+) -> Outcome:
     reason = machine.lacks(item.needs, suite.is_dry_run)
     if reason:
         return Outcome("left out", reason, ())
@@ -156,34 +167,43 @@ def _run_item(item: Item, suite: Suite, machine: Machine, programs: dict[Program
             command = [str(program), *request.arguments()]
         else:
             command = [sys.executable, "-P", "-m", "tiergarten.calibration.measure.piece", item.name, encode(request)]
-        outcome = run_limited(command, item.timeout_s(request))
+        outcome = run_limited(command, item.timeout_s(request), on_tick)
         for path in sorted(Path(own).iterdir()):
             if not path.name.startswith("."):
                 os.replace(path, suite.folder / path.name)
     return replace(outcome, reason=_scrubbed(outcome.reason, suite.folder))
 
 
-def run_limited(command: list[str], limit_s: float) -> Outcome:
-    """Run a process that prints a table; end it, with its children, after `limit_s`. Rows printed by then are kept."""
+def run_limited(
+    command: list[str], limit_s: float, on_tick: Callable[[float], None] = lambda elapsed_s: None
+) -> Outcome:
+    """Run a process that prints a table; end it, with its children, after `limit_s`. Rows printed by then are kept.
+
+    `on_tick` is called about twice a second with the seconds gone by.
+    """
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stderr is not None
-    lines: queue.Queue[str] = queue.Queue()
-    errors: list[str] = []
+    lines: deque[str] = deque()
+    errors: deque[str] = deque(maxlen=MAX_ERROR_LINES)
     readers = [
-        threading.Thread(target=lambda: [lines.put(line.rstrip("\n")) for line in process.stdout], daemon=True),  # type: ignore[union-attr]
-        threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True),  # type: ignore[arg-type]
+        threading.Thread(target=_take_rows, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True),
     ]
     for reader in readers:
         reader.start()
+    started = time.monotonic()
+    is_late = False
     try:
-        process.wait(limit_s)
-        is_late = False
-    except subprocess.TimeoutExpired:
-        is_late = True
+        while process.poll() is None and not is_late:
+            elapsed_s = time.monotonic() - started
+            on_tick(elapsed_s)
+            is_late = elapsed_s >= limit_s
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, min(0.5, limit_s - elapsed_s)))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -192,8 +212,8 @@ def run_limited(command: list[str], limit_s: float) -> Outcome:
             process.wait(10)
     for reader in readers:
         reader.join(5)
-    table = _table([lines.get() for _ in range(lines.qsize())])
-    said = "".join(errors).strip()
+    table = _table(list(lines))
+    said = "".join(list(errors)).strip()
     if is_late:
         return Outcome("timed out", f"was ended after its limit of {limit_s:g} s", table)
     if process.returncode == LEFT_OUT:
@@ -206,10 +226,17 @@ def run_limited(command: list[str], limit_s: float) -> Outcome:
     return Outcome("done", "", table)
 
 
+def _take_rows(stream: IO[str], lines: deque[str]) -> None:
+    """Read to the end, whatever comes, and keep the first MAX_ROWS lines."""
+    for line in stream:
+        if len(lines) <= MAX_ROWS:
+            lines.append(line.rstrip("\n"))
+
+
 def _table(lines: list[str]) -> tuple[str, ...]:
     """Whole rows only: what a killed process left half printed is dropped."""
     columns = lines[0].count(",") if lines else 0
-    return tuple(line for line in lines[:MAX_ROWS] if line.count(",") == columns and line.strip())
+    return tuple(line for line in lines if line.count(",") == columns and line.strip())
 
 
 def _recorded(item: Item, outcome: Outcome, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Attention of PyTorch: causal prefill and decode, dense, with grouped heads, against context."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tiergarten.calibration.measure.item import Item, Request, Row
@@ -34,16 +35,11 @@ def measure(request: Request) -> Iterator[Row]:
             for _ in range(num_sets(device, kv_bytes) if phase == "decode" else 1)
         ]
         is_causal = phase == "prefill"
-        calls = [
-            lambda q=q, k=k, v=v, is_causal=is_causal: scaled_dot_product_attention(
-                q, k, v, is_causal=is_causal, enable_gqa=True
-            )
-            for q, k, v in sets
-        ]
+        attend = partial(scaled_dot_product_attention, is_causal=is_causal, enable_gqa=True)
+        calls = [partial(attend, q, k, v) for q, k, v in sets]
         rows = min(new_tokens, 16)
-        error = require_close(
-            calls[0]()[:1, :, -rows:], last_rows(*(x[:1] for x in sets[0]), rows), f"{phase} {context}"
-        )
+        q, k, v = (x[:1] for x in sets[0])
+        error = require_close(calls[0]()[:1, :, -rows:], last_rows(q, k, v, rows), f"{phase} {context}")
         repeats = 5 if request.is_quick or context >= 65536 else 15
         timing = timed(device, calls, repeats)
         pairs = context * (context + 1) / 2 if is_causal else context

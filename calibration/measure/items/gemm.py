@@ -1,9 +1,13 @@
 """Matrix products: square ones, and those of a Llama-like decoder layer against batch."""
 
 from collections.abc import Iterator
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from tiergarten.calibration.measure.item import Item, Request, Row
+
+if TYPE_CHECKING:
+    import torch
 
 LLAMA_8B_SHAPES: Final = ((6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336))
 """(n, k) of the projections of an 8-billion-parameter Llama 3 layer: query-key-value, output, gate and up, down."""
@@ -25,13 +29,17 @@ def measure(request: Request) -> Iterator[Row]:
             ]
             a, b = pairs[0]
             rows = slice(0, min(m, 64))
-            error = require_close((a @ b.T)[rows], a[rows].double() @ b.double().T, f"product {m} x {n} x {k}")
-            timing = timed(device, [lambda a=a, b=b: a @ b.T for a, b in pairs], 5 if request.is_quick else 15)
+            error = require_close(_product(a, b)[rows], a[rows].double() @ b.double().T, f"product {m} x {n} x {k}")
+            timing = timed(device, [partial(_product, a, b) for a, b in pairs], 5 if request.is_quick else 15)
             flops = 2 * m * n * k
             yield {
                 "m": m, "n": n, "k": k, "dtype": str(dtype).removeprefix("torch."), "bytes": moved, "flops": flops,
                 **timing_columns(timing), "tflops": flops / timing.us.median / 1e6, "relative_error": error,
             }  # fmt: skip
+
+
+def _product(a: "torch.Tensor", b: "torch.Tensor") -> "torch.Tensor":
+    return a @ b.T
 
 
 def _shapes(request: Request) -> list[tuple[int, int, int]]:

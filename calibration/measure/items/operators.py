@@ -1,6 +1,7 @@
 """Operators that move more than they compute: reduction, normalisation, softmax, scaling, and an optimizer step."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiergarten.calibration.measure.item import Item, Request, Row
@@ -23,7 +24,7 @@ def measure(request: Request) -> Iterator[Row]:
                 torch.randn(rows, columns, device=device, dtype=torch.bfloat16) for _ in range(num_sets(device, one))
             ]
             error = require_close(run(sets[0]), run(sets[0].double()), f"{name} of {rows} x {columns}")
-            timing = timed(device, [lambda x=x, run=run: run(x) for x in sets], 7 if request.is_quick else 21)
+            timing = timed(device, [partial(run, x) for x in sets], 7 if request.is_quick else 21)
             yield _row(name, rows, columns, int(passes * one), timing_columns(timing), error)
         yield _optimizer_row(rows, columns, device, request)
 

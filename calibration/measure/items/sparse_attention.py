@@ -25,16 +25,20 @@ def decode(request: Request) -> Iterator[Row]:
     for batch, context, page, share in _decode_points(request):
         pages = context // page
         kept = max(1, int(pages * share))
-        kv_bytes = 2 * batch * kept * page * KV_HEADS * HEAD_SIZE * 2
-        calls = []
-        for _ in range(num_sets(device, kv_bytes)):
-            q = torch.randn(batch, HEADS, HEAD_SIZE, device=device, dtype=torch.bfloat16)
-            keys = torch.randn(batch * pages, page, KV_HEADS, HEAD_SIZE, device=device, dtype=torch.bfloat16)
-            values = torch.randn_like(keys)
-            places = torch.randperm(batch * pages, device=device).reshape(batch, pages)[:, :kept].to(torch.int32)
-            calls.append(kernel(q, keys, values, places))
-            if len(calls) == 1:
-                exact = gathered_exact(q[:1], keys, values, places[:1])
+        page_bytes = 2 * page * KV_HEADS * HEAD_SIZE * 2
+        kv_bytes = batch * kept * page_bytes
+        # one pool for all sets, larger than the cache; every set draws its pages from it at random
+        sets = num_sets(device, kv_bytes)
+        pool = max(batch * pages, num_sets(device, page_bytes * pages) * pages)
+        keys = torch.randn(pool, page, KV_HEADS, HEAD_SIZE, device=device, dtype=torch.bfloat16)
+        values = torch.randn_like(keys)
+        queries = [torch.randn(batch, HEADS, HEAD_SIZE, device=device, dtype=torch.bfloat16) for _ in range(sets)]
+        tables = [
+            torch.randperm(pool, device=device)[: batch * kept].reshape(batch, kept).to(torch.int32)
+            for _ in range(sets)
+        ]
+        calls = [kernel(q, keys, values, table) for q, table in zip(queries, tables, strict=True)]
+        exact = gathered_exact(queries[0][:1], keys, values, tables[0][:1])
         error = require_close(calls[0]()[:1], exact, f"paged decode of {context}, pages of {page}")
         timing = timed(device, calls, 5 if request.is_quick else 15)
         yield {
