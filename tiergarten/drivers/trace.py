@@ -158,6 +158,7 @@ class _Replay:
         self._merges = params.transfers == "operation"
         self._touches = _touches(trace, by_object=params.transfers != "access")
         self._waiters: dict[int, Event] = {}
+        self._waits: dict[int, list[int]] = {}
         self._done = bytearray(len(trace.ops))
         self._homes: dict[int, str] = {}
         self._routes: dict[tuple[str, bool], Route] = {}
@@ -173,7 +174,8 @@ class _Replay:
         """Place what exists before the program, and start every stream."""
         self._place(self._born[-1])
         streams = self._trace.ops.streams
-        across = _waited_for_by_others(self._trace)
+        self._waits = _waits_across_streams(self._trace)
+        across = sorted({op for waits in self._waits.values() for op in waits})
         self._waiters = {op: self._machine.engine.event() for op in across}
         for stream in np.unique(streams).tolist():
             ops = np.flatnonzero(streams == stream).tolist()
@@ -185,7 +187,7 @@ class _Replay:
         states["busy"] = 0
         for op in ops:
             waiting_ps = engine.now_ps
-            for other in self._trace.ops.waits_for(op).tolist():
+            for other in self._waits.get(op, ()):
                 if not self._done[other]:
                     yield self._waiters[other]
             states["stall:other streams"] += engine.now_ps - waiting_ps
@@ -299,15 +301,20 @@ class _Users:
     """How many operations each dying object still has to outlive."""
 
     def __init__(self, trace: Trace):
-        num_ops = len(trace.ops)
-        keys = np.unique(np.stack([trace.accesses.ops, trace.accesses.objects], axis=1), axis=0)
+        num_ops, num_objects = len(trace.ops), max(len(trace.objects), 1)
         mortal = trace.death_ops < num_ops
         ends = np.flatnonzero(mortal & (trace.death_ops >= 0))
-        rows = np.concatenate([keys, np.stack([trace.death_ops[ends], ends], axis=1)])
-        rows = np.unique(rows[mortal[rows[:, 1]]], axis=0)
-        self.left = np.bincount(rows[:, 1], minlength=len(trace.objects)).tolist()
-        self._objects: list[int] = rows[:, 1].tolist()
-        self._starts: list[int] = np.searchsorted(rows[:, 0], np.arange(num_ops + 1)).tolist()
+        used = mortal[trace.accesses.objects]
+        keys = np.concatenate(
+            [
+                trace.accesses.ops[used] * num_objects + trace.accesses.objects[used],
+                trace.death_ops[ends] * num_objects + ends,
+            ]
+        )
+        ops, objects = np.divmod(np.unique(keys), num_objects)
+        self.left = np.bincount(objects, minlength=len(trace.objects)).tolist()
+        self._objects: list[int] = objects.tolist()
+        self._starts: list[int] = np.searchsorted(ops, np.arange(num_ops + 1)).tolist()
 
     def of_op(self, op: int) -> list[int]:
         """Objects that wait for this operation."""
@@ -338,12 +345,15 @@ def _touches(trace: Trace, *, by_object: bool) -> dict[int, list[tuple[int, bool
     return found
 
 
-def _waited_for_by_others(trace: Trace) -> set[int]:
-    """Operations that an operation of another stream waits for."""
+def _waits_across_streams(trace: Trace) -> dict[int, list[int]]:
+    """Per operation what it waits for on other streams; its own stream keeps the order by itself."""
     ops = trace.ops
     waiting = np.repeat(np.arange(len(ops)), np.diff(ops.dependency_offsets))
     across = ops.streams[waiting] != ops.streams[ops.dependencies]
-    return set(ops.dependencies[across].tolist())
+    found: dict[int, list[int]] = defaultdict(list)
+    for op, other in zip(waiting[across].tolist(), ops.dependencies[across].tolist(), strict=True):
+        found[op].append(other)
+    return found
 
 
 def _kernel(config: dict[str, Any]) -> Any:
