@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from tiergarten.reports import style
 from tiergarten.reports.render import Drawn
@@ -44,6 +45,7 @@ def _draw_oversubscription(points: pd.DataFrame, measured: pd.DataFrame) -> Figu
             axes.plot(mine["factor"], mine["pass_ms"], "x", ms=8, mew=2, color=swatches[pattern].color)
     axes.axvline(1.0, color="0.6", lw=0.8)
     axes.set(yscale="log", xlabel="working set / memory", ylabel="ms per pass")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.legend(frameon=False)
     return figure
 
@@ -63,8 +65,12 @@ def vattention_growth(iterations: pd.DataFrame) -> Drawn:
             axes.plot(
                 later["iteration"], later["wall_ms"], drawstyle="steps-mid", color=swatches[mode].color, label=mode
             )
-        axes.set(xlabel="decode iteration", ylabel="ms", ylim=(0, None))
-        axes.legend(frameon=False)
+        axes.set(
+            xlabel="decode iteration",
+            ylabel="ms",
+            ylim=(0, 1.1 * iterations["wall_ms"][iterations["iteration"] > 0].max()),
+        )
+        axes.legend(frameon=False, loc="lower right")
     return Drawn(
         "vattention-growth",
         "Decode iterations while KV memory is mapped",

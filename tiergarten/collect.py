@@ -29,6 +29,7 @@ def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -
     """Tables and metrics of a finished machine, the driver's own among them, laws checked."""
     columns = _columns(machine)
     elapsed_ps = max(machine.engine.now_ps, 1)
+    bins = min(bins, elapsed_ps)  # a bin is a picosecond at least
     tables = {
         "transfers": _transfers_table(columns),
         "tiers": _tiers_table(machine, columns, elapsed_ps, bins),

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, PrefetchKind
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
@@ -47,7 +47,7 @@ POSTPONED = 3
 """The VABlock is throttled; nothing was done."""
 
 
-@kernel
+@entry_kernel
 def sort_entries(entries, count: int) -> None:
     """Sort entries[:count] in place (Shell sort: a batch is short and mostly in order)."""
     gap = 1

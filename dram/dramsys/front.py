@@ -11,7 +11,7 @@ from tiergarten.dram.dramsys.state import NEVER, FlightField, Scalar, TraceField
 
 _SIMPLE, _REORDER = int(Arbiter.SIMPLE), int(Arbiter.REORDER)
 _IN_ORDER = int(ResponseQueue.REORDER)
-_NEXT_REQUEST, _ARRIVAL = int(Scalar.NEXT_REQUEST), int(Scalar.ARRIVAL)
+_NOW, _NEXT_REQUEST, _ARRIVAL = int(Scalar.NOW), int(Scalar.NEXT_REQUEST), int(Scalar.ARRIVAL)
 _FREED, _END_REQUEST = int(Scalar.FREED), int(Scalar.END_REQUEST)
 _NUM_RESPONDED, _NEXT_IN_ORDER = int(Scalar.NUM_RESPONDED), int(Scalar.NEXT_IN_ORDER)
 _LAST_FROM_CONTROLLER, _LAST_RESPONSE = int(Scalar.LAST_FROM_CONTROLLER), int(Scalar.LAST_RESPONSE)
@@ -37,6 +37,7 @@ def schedule_arrival(policy, requests, s, flights):
     gap = policy.player_gap if request > 0 else 0
     if policy.arbiter == _SIMPLE:
         freed = max(s[_END_REQUEST], 0)
+        s[_FREED] = freed
         sent = max(requests[request, _SENDABLE], freed + gap)
         s[_ARRIVAL] = sent + policy.request_delay
     else:
@@ -79,7 +80,8 @@ def _from_controller(policy, s, flights, request):
         return
     request = s[_NEXT_TO_INITIATOR]
     while request < len(flights) and flights[request, _FROM_CONTROLLER] != NEVER:
-        _to_initiator(policy, s, flights, request, policy.response_gap)
+        if flights[request, _RESPONSE] == NEVER:
+            _to_initiator(policy, s, flights, request, policy.response_gap)
         request += 1
     s[_NEXT_TO_INITIATOR] = request
 
@@ -93,6 +95,30 @@ def respond(policy, s, flights, request, data_end):
         return
     request = s[_NEXT_IN_ORDER]
     while request < len(flights) and flights[request, _DATA_END] != NEVER:
-        _from_controller(policy, s, flights, request)
+        if flights[request, _FROM_CONTROLLER] == NEVER:
+            _from_controller(policy, s, flights, request)
         request += 1
     s[_NEXT_IN_ORDER] = request
+
+
+@compiled
+def release_held(policy, s, flights):
+    """Let go of responses that an earlier, in-order policy held back and this one does not."""
+    request = s[_NEXT_IN_ORDER]
+    while request < s[_NEXT_REQUEST] and flights[request, _FROM_CONTROLLER] != NEVER:
+        request += 1
+    s[_NEXT_IN_ORDER] = request
+    if policy.response_queue != _IN_ORDER:
+        for request in range(s[_NEXT_IN_ORDER], s[_NEXT_REQUEST]):
+            if flights[request, _DATA_END] != NEVER and flights[request, _FROM_CONTROLLER] == NEVER:
+                s[_LAST_FROM_CONTROLLER] = max(s[_LAST_FROM_CONTROLLER], s[_NOW])
+                _from_controller(policy, s, flights, request)
+    request = s[_NEXT_TO_INITIATOR]
+    while request < s[_NEXT_REQUEST] and flights[request, _RESPONSE] != NEVER:
+        request += 1
+    s[_NEXT_TO_INITIATOR] = request
+    if policy.arbiter != _REORDER:
+        for request in range(s[_NEXT_TO_INITIATOR], s[_NEXT_REQUEST]):
+            if flights[request, _FROM_CONTROLLER] != NEVER and flights[request, _RESPONSE] == NEVER:
+                s[_LAST_RESPONSE] = max(s[_LAST_RESPONSE], s[_NOW])
+                _to_initiator(policy, s, flights, request, 1)

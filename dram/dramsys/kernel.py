@@ -17,9 +17,9 @@ from tiergarten.dram.dramsys.banks import (
     store,
 )
 from tiergarten.dram.dramsys.design import RefreshPolicy, Scheduler
-from tiergarten.dram.dramsys.front import respond, schedule_arrival
+from tiergarten.dram.dramsys.front import release_held, respond, schedule_arrival
 from tiergarten.dram.dramsys.jit import compiled, entry_point, sources_stamp
-from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh
+from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh, skip_idle_refreshes
 from tiergarten.dram.dramsys.state import (
     ACTIVATES,
     COUNTS,
@@ -244,13 +244,25 @@ def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
 
 
 @compiled
+def _adopt(policy, requests, s, banks, flights):
+    """Take over what another policy may have left behind; changes nothing if the policy is the one of the last call."""
+    if policy.refresh_policy == _NO_REFRESH:
+        s[_REFRESH_COMMAND] = NONE
+        s[_BLOCKED] = 0
+    release_held(policy, s, flights)
+    for bank in range(len(banks)):
+        propose(policy, requests, s, banks, flights, bank)
+    if s[_ARRIVAL] == NONE or s[_ARRIVAL] == NEVER:
+        schedule_arrival(policy, requests, s, flights)
+
+
+@compiled
 def _advance(timing, policy, requests, state, until, num_responses):
     """The loop of `advance`."""
     s, banks, flights, ready, log = state
     total = len(requests)
     refreshes = policy.refresh_policy != _NO_REFRESH
-    if s[_ARRIVAL] < 0:
-        schedule_arrival(policy, requests, s, flights)
+    _adopt(policy, requests, s, banks, flights)
     earliest = s[_NOW]
     with_banks = s[_BLOCKED] == 0
     decided_at = NONE
@@ -262,6 +274,8 @@ def _advance(timing, policy, requests, state, until, num_responses):
             is_stale = False
         pending = s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
         horizon = until if pending else min(until, s[_LAST_RESPONSE])
+        if refreshes and s[_QUEUED] == 0 and len(log) == 0:
+            skip_idle_refreshes(timing, policy, s, min(horizon, s[_ARRIVAL]))
         admits = s[_ARRIVAL] != NEVER and has_space(policy, s, banks)
         now = min(cycle, s[_ARRIVAL]) if admits else cycle
         if refreshes and s[_REFRESH_COMMAND] == NONE:

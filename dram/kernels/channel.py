@@ -18,6 +18,7 @@ from tiergarten.dram.kernels.device import apply, bank_ready, is_wide, open_same
 from tiergarten.dram.kernels.layout import (
     ACCEPT_AT,
     ACTIVATE,
+    ACTIVE_DIRTY,
     ACTIVE_LIST,
     BANK,
     BANK_FIELDS,
@@ -335,6 +336,7 @@ def visit_dual(m, requests, record, tick):
         apply(m, rck_command, m[SCOPES], 0, tick)
         record_command(m, record, tick, rck_command, NONE, m[SCOPES])
         m[RCK_RUNNING] = 1 if rck_command == RCKSTRT else 0
+        m[ACTIVE_DIRTY] = 1
         column_first = tick + 1
         m[DIRTY] = 1
     else:

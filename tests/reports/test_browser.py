@@ -9,7 +9,7 @@ from headless_browser import NAMES, Browser, find_browser
 from tiergarten.reports import write_comparison
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     if program is None:
@@ -49,7 +49,7 @@ def test_every_figure_is_drawn(browser: Browser, reported: Path) -> None:
         assert height > 100, name
         assert shapes > 5, name
     painted = browser.evaluate("""(() => {
-        const box = document.querySelector('#figure-breakdown svg path[style*="0072b2"]').getBoundingClientRect();
+        const box = document.querySelector('#figure-breakdown svg path[style*="--blue"]').getBoundingClientRect();
         return box.width > 20 && box.height > 5;
     })()""")
     assert painted

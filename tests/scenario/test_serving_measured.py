@@ -127,7 +127,7 @@ def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path, every):
 def test_tpot_of_vllm_on_eight_h100_is_a_lower_bound(shared, tmp_path):
     """15 benchmarks of Llama-3.1-70B in fp8, devices/dgx-h100 as it is: 3 to 6 % too low up to 8 requests, 27 % at 64.
 
-    The fixed cost per layer holds the all-reduces of a single token; those of larger batches take longer.
+    The fixed cost per layer holds the all-reduces of a single token; those of larger batches probably take longer.
     """
     path = tmp_path / "dgx.yaml"
     path.write_text(

@@ -185,7 +185,9 @@ def _print_comparisons(found: list[Any]) -> None:
 @app.command()
 def vattention(
     group: Annotated[str, typer.Option(help="Size of a page group.")] = "2 MiB",
-    requests: Annotated[int, typer.Option(min=1, max=10_000, help="Requests that decode together.")] = 10,
+    requests: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Requests that decode together, three of each length.")
+    ] = 30,
     iterations: Annotated[int, typer.Option(min=2, max=1_000_000, help="Decode iterations.")] = 150,
     compute: Annotated[str, typer.Option(help="Time that an iteration computes.")] = "40 ms",
     out: Out = Path("runs"),
@@ -215,7 +217,7 @@ def vattention(
         compute_ps = parse_ps(compute)
     except ValueError as error:
         raise InputError(Problem(str(error), path="--compute")) from error
-    prompts = [1900 + 37 * number for number in range(requests)]
+    prompts = [1920 + 12 * (number // 3) for number in range(requests)]
     memory = sum(groups.request_bytes(tokens + iterations) for tokens in prompts) + groups.request_bytes(1)
     mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations, compute_ps)
     frames = []

@@ -234,14 +234,16 @@ class _Replay:
         key = (tier, is_write)
         if key not in self._routes:
             system = self._machine.system
-            if is_write:
-                whole = system.route(self._near, tier)
-                hops, ends = whole.hops[1:], {"source": COMPUTE}
-            else:
-                whole = system.route(tier, self._near)
-                hops, ends = whole.hops[:-1], {"destination": COMPUTE}
-            latency_ps = sum(server.latency_ps for server, _, _ in hops)
-            self._routes[key] = replace(whole, hops=hops, latency_ps=latency_ps, **ends)
+            source, destination = (self._near, tier) if is_write else (tier, self._near)
+            whole = system.route(source, destination)
+            hops = whole.hops[1:] if is_write else whole.hops[:-1]
+            self._routes[key] = replace(
+                whole,
+                source=COMPUTE if is_write else tier,
+                destination=tier if is_write else COMPUTE,
+                hops=hops,
+                latency_ps=sum(server.latency_ps for server, _, _ in hops),
+            )
         return self._routes[key]
 
     def _place(self, idents: list[int]) -> None:
@@ -304,8 +306,8 @@ class _Users:
         rows = np.concatenate([keys, np.stack([trace.death_ops[ends], ends], axis=1)])
         rows = np.unique(rows[mortal[rows[:, 1]]], axis=0)
         self.left = np.bincount(rows[:, 1], minlength=len(trace.objects)).tolist()
-        self._objects = rows[:, 1].tolist()
-        self._starts = np.searchsorted(rows[:, 0], np.arange(num_ops + 1)).tolist()
+        self._objects: list[int] = rows[:, 1].tolist()
+        self._starts: list[int] = np.searchsorted(rows[:, 0], np.arange(num_ops + 1)).tolist()
 
     def of_op(self, op: int) -> list[int]:
         """Objects that wait for this operation."""

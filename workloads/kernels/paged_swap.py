@@ -69,13 +69,13 @@ class PagedSwap:
             shape = (self.num_kv_heads, prompt + self.new_tokens, self.head_dim)
             keys, values = (normal(rng, shape, self.dtype) for _ in range(2))
             sequences.append(Sequence(number, keys, values, prompt))
-        shape = (len(self.prompts), self.new_tokens, self.num_heads, self.head_dim)
-        queries = normal(rng, shape, self.dtype)
+        result_shape = (len(self.prompts), self.new_tokens, self.num_heads, self.head_dim)
+        queries = normal(rng, result_shape, self.dtype)
         machine = _Machine(self, recorder, rng)
         for sequence in sequences:
             machine.place_prompt(sequence)
-        out = recorder.array("out", np.zeros(shape, np.float32), Role.ACTIVATION)
-        running, swapped = list(sequences), []
+        out = recorder.array("out", np.zeros(result_shape, np.float32), Role.ACTIVATION)
+        running, swapped = list(sequences), list[Sequence]()
         while running or swapped:
             while swapped and machine.can_return(swapped[0]):
                 running.append(machine.swap_in(swapped.pop(0)))

@@ -72,6 +72,11 @@ class TraceBuilder:
         self._waits.append(set(after))
         return self._open_op
 
+    def add_flops(self, flops: float) -> None:
+        """FLOPs that the operation under way turns out to do."""
+        assert self._open_op is not None
+        self._flops[self._open_op] += flops
+
     def end_op(self) -> None:
         """Close the operation under way."""
         self._open_op = None

@@ -7,8 +7,8 @@ runs. A `NullRecorder` hands out the plain arrays themselves, so a kernel that i
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,30 @@ class Recorder:
         self._builder.touch(ident, is_write, *byte_runs(data, index))
 
 
-AnyRecorder = Recorder | NullRecorder
+class AnyRecorder(Protocol):
+    """What a kernel sees of either recorder. Operands are recorded or plain arrays, and index alike."""
+
+    def array(self, name: str, data: Array, role: Role = Role.OTHER) -> Any:
+        """Declare an operand."""
+        ...
+
+    def free(self, array: Any) -> None:
+        """The operand is needed no longer."""
+        ...
+
+    def op(
+        self, name: str, flops: float = 0.0, stream: int = 0, after: Sequence[int] = ()
+    ) -> AbstractContextManager[int]:
+        """An operation."""
+        ...
+
+    def reads(self, array: Any, index: Any) -> None:
+        """Compiled code reads `array[index]`."""
+        ...
+
+    def writes(self, array: Any, index: Any) -> None:
+        """Compiled code writes `array[index]`."""
+        ...
 
 
 def plain(array: RecordedArray | Array) -> Array:

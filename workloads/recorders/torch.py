@@ -17,6 +17,7 @@ import numpy as np
 from tiergarten.sim.errors import TiergartenError
 from tiergarten.sim.trace import Int, Role, Trace
 from tiergarten.workloads.recorders.builder import TraceBuilder
+from tiergarten.workloads.recorders.strided import strided_runs
 
 try:
     import torch
@@ -205,24 +206,7 @@ def tensor_runs(tensor: "torch.Tensor", rows: tuple[int, Int] | None = None) -> 
 
     Expanded dimensions are touched once; `rows` = (dimension, indices) restricts one dimension, in the order given.
     """
-    item = tensor.element_size()
-    begin = tensor.storage_offset() * item
-    dims = [(size, stride * item) for size, stride in zip(tensor.shape, tensor.stride(), strict=True)]
-    picked: Int | None = None
-    if rows is not None:
-        picked = rows[1] * dims.pop(rows[0])[1]
-    if any(size == 0 for size, _ in dims) or (picked is not None and len(picked) == 0):
-        return np.zeros(0, np.int64), item
-    dims = sorted((dim for dim in dims if dim[0] > 1 and dim[1] > 0), key=lambda dim: dim[1])
-    run = item
-    while dims and dims[0][1] == run:
-        run *= dims.pop(0)[0]
-    starts = np.array([begin], np.int64)
-    for size, stride in reversed(dims):
-        starts = (starts[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-    if picked is not None:
-        starts = (picked[:, None] + starts[None, :]).ravel()
-    return starts, run
+    return strided_runs(tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.element_size(), rows)
 
 
 def _address(tensor: "torch.Tensor") -> int | None:

@@ -9,7 +9,7 @@ from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
 from tiergarten.sim.flash.kernel.channel import pages_ready, send_waiting_page, start_array
 from tiergarten.sim.flash.kernel.events import CODE_BITS, Event, drop_first_event
-from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed, place_moved_page, start_if_quiet
+from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed, collect_if_stuck, place_moved_page, start_if_quiet
 from tiergarten.sim.flash.kernel.host import (
     deliver,
     next_trace_arrival,
@@ -172,12 +172,15 @@ def program_or_erase_ended(m, leader):
     t = m[leader + Plane.TXN]
     while t != NONE:
         after = m[t + Txn.COMMAND_NEXT]
-        m[m[t + Txn.PLANE] + Plane.BUSY] = 0
+        plane = m[t + Txn.PLANE]
+        page = m[t + Txn.PAGE]
+        m[plane + Plane.BUSY] = 0
         if m[t + Txn.OP] == Op.ERASE:
             erased(m, t)
             free_txn(m, t)
         else:
             page_programmed(m, t)
+        collect_if_stuck(m, plane, page)
         t = after
     m[unit + Unit.BUSY] -= 1
     m[unit + Unit.PROGRAM_PLANE] = NONE

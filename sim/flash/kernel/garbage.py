@@ -9,7 +9,7 @@ from numba import njit
 
 from tiergarten.sim.flash.kernel.blocks import end_of_blocks, invalidate, next_page
 from tiergarten.sim.flash.kernel.journal import put
-from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
+from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, List, Lpn, MapPage, Op, Param, Plane, Source, Txn
 from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, lpn_at, map_page_at, new_txn
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
 
@@ -192,6 +192,8 @@ def collect_if_needed(m, plane, page):
     if m[plane + Plane.FREE_BLOCKS] >= m[Param.GC_THRESHOLD] or m[plane + Plane.GC_RUNNING] >= RESERVED_BLOCKS:
         return
     block = choose_victim(m, plane)
+    if (block == NONE or m[block + Block.INVALID] == 0) and m[plane + Plane.FREE_BLOCKS] < RESERVED_BLOCKS:
+        block = greedy_victim(m, plane)  # host writes wait: a policy that found nothing to gain must not stop the drive
     if block == NONE or m[block + Block.INVALID] == 0:
         return
     put(m, block + Block.IN_GC, 1)
@@ -202,6 +204,13 @@ def collect_if_needed(m, plane, page):
         if owner > 0:
             put(m, lpn_at(m, owner - 1) + Lpn.LOCKED, 1)
     start_if_quiet(m, block, page)
+
+
+@njit(cache=True)
+def collect_if_stuck(m, plane, page):
+    """Start a collection if writes wait for this plane and none is running: no victim was safe when one was looked for."""
+    if m[plane + Plane.WAITING_WRITES + List.COUNT] and m[plane + Plane.GC_RUNNING] == 0:
+        collect_if_needed(m, plane, page)
 
 
 @njit(cache=True)

@@ -327,7 +327,9 @@ class Plane(IntEnum):
     EVENT = 13
     LEFT = 14
     BUSY = 15
-    WAITING_WRITES = 16
+    WAITING_WRITES = 16  # a list
+    SUSPENDED_TXN = 19  # the suspended command that it leads, while it may lead a read
+    SUSPENDED_COUNT = 20
     WORDS = 24
 
 

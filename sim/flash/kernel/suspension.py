@@ -32,6 +32,8 @@ def suspend(m, unit):
     m[unit + Unit.SUSPENDED_AT] = m[Glob.NOW]
     m[unit + Unit.BUSY] -= 1
     t = m[leader + Plane.TXN]
+    m[leader + Plane.SUSPENDED_TXN] = t
+    m[leader + Plane.SUSPENDED_COUNT] = m[leader + Plane.COUNT]
     erasing = m[t + Txn.OP] == Op.ERASE
     m[Glob.ERASE_SUSPENSIONS if erasing else Glob.PROGRAM_SUSPENSIONS] += 1
     while t != NONE:
@@ -44,6 +46,8 @@ def resume(m, unit):
     """Let the suspended program or erase go on for what was left of it."""
     leader = m[unit + Unit.PROGRAM_PLANE]
     end = m[Glob.NOW] + m[leader + Plane.LEFT]
+    m[leader + Plane.TXN] = m[leader + Plane.SUSPENDED_TXN]
+    m[leader + Plane.COUNT] = m[leader + Plane.SUSPENDED_COUNT]
     m[leader + Plane.END] = end
     m[leader + Plane.EVENT] = push_event(m, end, Event.ARRAY_READY, leader)
     m[unit + Unit.PHASE] = IN_ARRAY
@@ -57,7 +61,9 @@ def resume(m, unit):
 @njit(cache=True)
 def suspension_ns(m, unit):
     """How long the operation under way takes to give way; 0 where it cannot."""
-    op = m[m[m[unit + Unit.PROGRAM_PLANE] + Plane.TXN] + Txn.OP]
+    leader = m[unit + Unit.PROGRAM_PLANE]
+    suspended = m[unit + Unit.PHASE] == SUSPENDED
+    op = m[m[leader + (Plane.SUSPENDED_TXN if suspended else Plane.TXN)] + Txn.OP]
     return m[Param.SUSPEND_ERASE_NS if op == Op.ERASE else Param.SUSPEND_PROGRAM_NS]
 
 

@@ -134,11 +134,17 @@ def matched_signs(table: pd.DataFrame, ours: pd.DataFrame, threshold: float = 0.
     return matched, total
 
 
-def test_every_knob_acts_in_the_direction_of_dramsys(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("clk_mhz", "effects_above_2_percent"),
+    [(1200, 300), pytest.param(100, 50, marks=pytest.mark.slow)],
+    ids=["saturated", "low-load"],
+)
+def test_every_knob_acts_in_the_direction_of_dramsys(folder: Path, clk_mhz: int, effects_above_2_percent: int) -> None:
     table = pd.read_csv(folder / "dramsys_knob_sweeps.csv")
+    table = table[table.clk_mhz == clk_mhz].reset_index(drop=True)
     ours = columns(replay(folder, table, DRAMSYS_2026))
     matched, total = matched_signs(table, ours)
-    assert total > 300
+    assert total > effects_above_2_percent
     assert matched == total
     assert np.allclose(ours.time_us, table.total_time_us, rtol=1e-6)
     assert (ours.n_pre == table.n_pre).all()
