@@ -119,13 +119,13 @@ def curve(
     if len(fitted.held_out):
         scores["model: curve"], scores["model: analytic"], num_used = model_scores(fitted, fitted.held_out)
     if as_json:
-        found = {name: asdict(one) if one else None for name, one in scores.items()}
+        listed = {name: asdict(one) if one else None for name, one in scores.items()}
         print(
             json.dumps(
                 {
                     "file": str(out), "points_fitted": fitted.num_fitted, "points_held_out": fitted.num_held_out,
                     "points_over_saturated": fitted.num_over_saturated, "points_below_saturation": num_used,
-                    "fitted_error": fitted.fitted_error, "constant_latency_ns": fitted.analytic_latency_ns, **found,
+                    "fitted_error": fitted.fitted_error, "constant_latency_ns": fitted.analytic_latency_ns, **listed,
                 }
             )
         )  # fmt: skip

@@ -4,11 +4,14 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from tiergarten.calibration.measure.item import Item
 
 app = typer.Typer(
     help="Measure this machine: memory, copies, files and, where there is an NVIDIA GPU, the device and its kernels.\n\n"
@@ -85,7 +88,7 @@ def _arguments() -> list[str]:
     return kept
 
 
-def _print_list(items: tuple, as_json: bool) -> None:  # type: ignore[type-arg]  # of Item, imported late
+def _print_list(items: "tuple[Item, ...]", as_json: bool) -> None:
     if as_json:
         listed = [{"name": i.name, "group": i.group, "summary": i.summary, "needs": list(i.needs)} for i in items]
         print(json.dumps(listed))
