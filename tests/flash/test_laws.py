@@ -149,11 +149,11 @@ from tiergarten.sim.flash.kernel.engine import process_events
 from tiergarten.sim.flash.kernel.layout import Glob
 
 def outcome(modern, mode, ideal):
-    config = DriveConfig("t", FlashGeometry(2, 2, 1, 2, 24, 8, 4096, CellType.TLC), cache=DramCache(mode=mode, capacity_bytes=8 * 4096),
-        mapping=Mapping(ideal=ideal, table_bytes=64, overprovisioning=0.6), modern=modern, collection=Collection(policy="RGA"))
+    config = DriveConfig("t", FlashGeometry(1, 2, 1, 2, 18, 4, 4096, CellType.TLC), cache=DramCache(mode=mode, capacity_bytes=8 * 4096),
+        mapping=Mapping(ideal=ideal, table_bytes=64, overprovisioning=0.75), modern=modern, collection=Collection(policy="RGA"))
     draws = np.random.default_rng(11)
-    n = 500
-    requests = Requests(draws.random(n) < 0.75, draws.integers(0, config.logical_sectors - 40, n), draws.choice([1, 8, 16, 40], n),
+    n = 130
+    requests = Requests(draws.random(n) < 0.85, draws.integers(0, config.logical_sectors - 40, n), draws.choice([1, 8, 16, 40], n),
         np.sort(draws.integers(1, n * 200_000, n)))
     m = empty_drive(config, n, 64)
     load_requests(m, requests)
