@@ -13,7 +13,6 @@ from tiergarten.result import RunResult
 from tiergarten.scenario.load import Scenario, load_scenario, with_values
 from tiergarten.simulate import simulate
 
-
 SIMULATION_SHARE = 0.6
 """Where the progress bar of a run stands when figures begin; about their share of kv-tiers' time."""
 

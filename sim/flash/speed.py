@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from tiergarten.sim.flash.drive import empty_drive, load_requests, run_until, FOREVER_NS
+from tiergarten.sim.flash.drive import FOREVER_NS, empty_drive, load_requests, run_until
 from tiergarten.sim.flash.kernel.layout import Glob
 from tiergarten.sim.flash.presets import preset
 from tiergarten.sim.flash.throughput import ClosedLoad, requests_of_load

@@ -9,12 +9,12 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tiergarten.sim.contracts import MemoryModel
+from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.flash.levels import LatencyCurve, bounds, curve_of, read_curves
 from tiergarten.sim.flash.memory_model import Array, FlashModel
 from tiergarten.sim.flash.presets import PRESETS, preset, with_capacity
 from tiergarten.sim.memory import DeterminateModel, memory_models
 from tiergarten.sim.params import InputFile, PositiveBytes, PositivePs, PositiveRate, StrictModel
-from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.tier import TierSpec
 from tiergarten.sim.units import PS_PER_NS, PS_PER_S
 

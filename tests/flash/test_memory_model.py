@@ -7,8 +7,8 @@ import pytest
 
 from tiergarten.sim.contracts import AccessBatch
 from tiergarten.sim.flash.config import CacheMode, DramCache, FlashTiming, Mapping, ModernFeatures
-from tiergarten.sim.flash.kernel.layout import Lpn, Param
 from tiergarten.sim.flash.drive import table
+from tiergarten.sim.flash.kernel.layout import Lpn, Param
 from tiergarten.sim.flash.memory_model import Array, FlashModel
 from tiergarten.sim.models.flash import FlashAnalyticModel, FlashCurveModel, FlashCycleModel
 from tiergarten.sim.tier import TierSpec

@@ -7,7 +7,7 @@ from numba.extending import intrinsic
 
 
 @intrinsic
-def borrowed(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - the signature that numba asks for
+def borrowed(typing_context: Any, array: Any) -> Any:
     """The same array without its reference counter; the caller keeps the owner alive."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from numba import njit
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.journal import put
-from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, List, Lpn, Op, Param, Req, Slot, Source, Txn
+from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Lpn, Op, Param, Req, Slot, Source, Txn
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
 from tiergarten.sim.flash.kernel.records import append, free_txn, lpn_at, new_txn, slot_at, take_first
 

@@ -9,7 +9,13 @@ from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
 from tiergarten.sim.flash.kernel.channel import pages_ready, send_waiting_page, start_array
 from tiergarten.sim.flash.kernel.events import CODE_BITS, Event, drop_first_event
-from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed, collect_if_stuck, place_moved_page, start_if_quiet
+from tiergarten.sim.flash.kernel.garbage import (
+    RESERVED_BLOCKS,
+    collect_if_needed,
+    collect_if_stuck,
+    place_moved_page,
+    start_if_quiet,
+)
 from tiergarten.sim.flash.kernel.host import (
     deliver,
     next_trace_arrival,
@@ -19,7 +25,22 @@ from tiergarten.sim.flash.kernel.host import (
     submit_or_wait,
 )
 from tiergarten.sim.flash.kernel.journal import add, put
-from tiergarten.sim.flash.kernel.layout import NONE, After, Block, Channel, Glob, List, Lpn, MapPage, Op, Param, Plane, Source, Txn, Unit
+from tiergarten.sim.flash.kernel.layout import (
+    NONE,
+    After,
+    Block,
+    Channel,
+    Glob,
+    List,
+    Lpn,
+    MapPage,
+    Op,
+    Param,
+    Plane,
+    Source,
+    Txn,
+    Unit,
+)
 from tiergarten.sim.flash.kernel.mapping import enqueue_placed, map_page_arrived, translate, unlock, wait_behind_lock
 from tiergarten.sim.flash.kernel.records import free_txn, lpn_at, map_page_at, plane_at, take_first
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch, visit_units

@@ -11,7 +11,15 @@ from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_l
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Entry, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
-from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, entry_at, insert_by_handle, lpn_at, map_page_at, new_txn
+from tiergarten.sim.flash.kernel.records import (
+    block_of_ppn,
+    enqueue,
+    entry_at,
+    insert_by_handle,
+    lpn_at,
+    map_page_at,
+    new_txn,
+)
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
 
 ABSENT = 0
