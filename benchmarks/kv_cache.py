@@ -54,7 +54,10 @@ def main() -> None:
             [
                 f"workload.requests={{source: file, path: {arguments.trace.resolve()}}}",
                 f"workload.model={model}",
+                # eight GPUs work as one at the rates and costs of devices/dgx-h100
                 "devices.gpu.count=8",
+                "devices.gpu.efficiency.prefill=0.4",
+                "devices.gpu.overhead.layer=67.5 us",
                 "tiers.hbm.count=8",
                 "links.pcie.count=8",
                 "tiers.ddr.capacity=64 GiB",

@@ -1,16 +1,16 @@
 """Fit of time = a + bytes / B to measured transfers, with intervals, and its score on rows that it has not seen.
 
 The residuals are relative (measurement noise of copies is multiplicative), so each row weighs 1 / time; the problem is linear in
-(a, 1 / B) and solved in closed form. Intervals are percentiles of a bootstrap over rows (Efron and Tibshirani, An
+(a, 1 / B) and solved in closed form (`affine_law`). Intervals are percentiles of a bootstrap over rows (Efron and Tibshirani, An
 Introduction to the Bootstrap, 1993, chapter 13).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiergarten.calibration.affine_law import Affine, solve
 from tiergarten.calibration.measured import Measured
 from tiergarten.scenario.fitted import FitError, FittedParameters, Interval
 from tiergarten.sim.errors import InputError, Problem
@@ -18,31 +18,6 @@ from tiergarten.sim.seeds import stream
 from tiergarten.sim.units import PS_PER_S, format_bytes
 
 RESAMPLES: Final = 1000
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Time of n bytes in picoseconds: `per_copy_ps + n * ps_per_byte`."""
-
-    per_copy_ps: float
-    ps_per_byte: float
-
-    def times_ps(self, num_bytes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Predicted times."""
-        return self.per_copy_ps + num_bytes * self.ps_per_byte
-
-
-def solve(num_bytes: NDArray[np.float64], times_ps: NDArray[np.float64]) -> Affine:
-    """The affine law with the least sum of squared relative residuals, a >= 0 and B > 0.
-
-    Where the unconstrained solution has a < 0 the constant is 0; where the sizes do not tell the slope, the time is flat.
-    """
-    design = np.stack([1 / times_ps, num_bytes / times_ps], axis=1)
-    (constant, slope), *_ = np.linalg.lstsq(design, np.ones(len(times_ps)), rcond=None)
-    if constant < 0:
-        per_byte = num_bytes / times_ps
-        return Affine(0.0, float(per_byte.sum() / (per_byte**2).sum()))
-    return Affine(float(constant), max(float(slope), 1e-9))
 
 
 def fit(measured: Measured, held_out_share: float, seed: int) -> tuple[FittedParameters, NDArray[np.bool_]]:

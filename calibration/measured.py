@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,11 +37,16 @@ class Measured:
         return Measured(self.num_bytes[chosen], self.times_ps[chosen], self.file, self.sha256)
 
 
-def read_measured(path: Path) -> Measured:
+def read_measured(path: Path, where: Mapping[str, str] | None = None) -> Measured:
     """Read a CSV with a size column (bytes, kib or mib) and a time column (time_s, time_ms, time_us, time_ns or time_ps).
+
+    Args:
+        path: the file.
+        where: column -> value; rows that hold another value are passed over.
 
     Raises InputError naming file and row of what cannot be used: the first 20 problems at once.
     """
+    wanted = dict(where or {})
     problems: list[Problem] = []
     pairs: list[tuple[float, float]] = []
     try:
@@ -48,7 +54,12 @@ def read_measured(path: Path) -> Measured:
             reader = csv.DictReader(file)
             size, size_factor = _column(reader.fieldnames, SIZE_COLUMNS, path)
             time, time_factor = _column(reader.fieldnames, TIME_COLUMNS, path)
+            unknown = sorted(set(wanted) - set(reader.fieldnames or ()))
+            if unknown:
+                raise InputError(Problem(f"has no column {', '.join(unknown)}", str(path), 1))
             for row in reader:
+                if any(row[column] != value for column, value in wanted.items()):
+                    continue
                 try:
                     pair = (float(row[size]) * size_factor, float(row[time]) * time_factor)
                 except (TypeError, ValueError):

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tiergarten.calibration.affine import Affine
+from tiergarten.calibration.affine_law import Affine
 from tiergarten.calibration.measured import Measured
-from tiergarten.result import write_json
+from tiergarten.result import write_json, write_parquet
 
 
 def write_parity(folder: Path, law: Affine, measured: Measured, same_rows: bool) -> None:
@@ -25,6 +24,6 @@ def write_parity(folder: Path, law: Affine, measured: Measured, same_rows: bool)
             "held_out": [not same_rows] * len(measured),
         }
     )
-    pq.write_table(table, folder / "series" / "parity.parquet", compression="zstd")
+    write_parquet(table, folder / "series" / "parity.parquet")
     write_json(folder / "manifest.json", {"name": "parity", "title": f"Score on {measured.file}"})
     write_json(folder / "metrics.json", {})

@@ -33,9 +33,14 @@ REFRESHES = {
 RCK_MODES = {"always_on": at.RCK_ALWAYS, "start_with_read": at.RCK_WITH_READ, "start_with_rckstrt": at.RCK_WITH_START}
 
 
+def scope_level(device: DramDevice) -> int:
+    """Level of the nodes that all-bank commands address: 1 for ranks and pseudo channels, 0 for the channel."""
+    return 1 if device.standard.levels[1] in ("Rank", "PseudoChannel") else 0
+
+
 def num_scopes(device: DramDevice) -> int:
     """Nodes that all-bank commands address."""
-    return device.counts[1] if device.standard.levels[1] in ("Rank", "PseudoChannel") else 1
+    return device.counts[1] if scope_level(device) == 1 else 1
 
 
 def _kernel_ids(device: DramDevice) -> list[list[int]]:
@@ -50,9 +55,10 @@ def _kernel_ids(device: DramDevice) -> list[list[int]]:
 def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of operations, the first of each command, and 1 for commands held back below the scope."""
     scopes = num_scopes(device)
-    scope_level = 1 if scopes > 1 or device.standard.levels[1] in ("Rank", "PseudoChannel") else 0
+    scope_at = scope_level(device)
     below = [math.prod(device.counts[level + 1 : -2]) for level in range(len(device.counts) - 2)]
-    per_scope = below[scope_level]
+    per_scope = below[scope_at]
+    stack_level = device.standard.levels.index("Sid") if "Sid" in device.standard.levels else None
     ids = _kernel_ids(device)
     wide = {
         number
@@ -69,11 +75,14 @@ def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             for after in ids[constraint.following]:
                 if after in (cmd.RDA, cmd.WRA):
                     continue
-                if constraint.level > scope_level:
+                if constraint.level > scope_at:
                     deep[after] = 1
-                key = _operation(constraint, before, after, before in wide, below, scope_level, scopes, per_scope)
+                key = _operation(
+                    constraint, before, after, before in wide, below, scope_at, scopes, per_scope, stack_level
+                )
                 if key is not None:
                     merged[key] = max(merged.get(key, 0), constraint.ticks)
+    merged = {key: ticks for key, ticks in merged.items() if not _is_dominated(key, ticks, merged)}
     rows: list[list[list[int]]] = [[] for _ in range(NUM_COMMANDS)]
     for (before, kind, after, size, parent, _), ticks in merged.items():
         rows[before].append([kind, after, ticks, size, parent])
@@ -82,29 +91,40 @@ def _operations(device: DramDevice) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.array(flat, np.int64).reshape(-1, 5), first.astype(np.int64), deep
 
 
-def _operation(constraint, before, after, is_wide, below, scope_level, scopes, per_scope):
+def _is_dominated(key: tuple[int, ...], ticks: int, merged: dict[tuple[int, int, int, int, int, int], int]) -> bool:
+    """True if the whole scope is held back at least as long by the same command, so that the smaller node adds nothing."""
+    before, effect, after = key[:3]
+    if effect not in (at.TO_BANK, at.TO_NODE, at.TO_STACK):
+        return False
+    wider = ((before, scope_effect, after, 0, 0, 0) for scope_effect in (at.TO_SCOPE, at.TO_ALL_SCOPES))
+    return any(merged.get(other, 0) >= ticks for other in wider)
+
+
+def _operation(constraint, before, after, is_wide, below, scope_at, scopes, per_scope, stack_level):
     """Key of the operation that a constraint becomes: (preceding, kind, following, size, parent, level)."""
     level = constraint.level
     size = below[level]
+    if level == stack_level and after in (cmd.RD, cmd.WR) and not is_wide:
+        return before, (at.TO_OTHER_STACKS if constraint.sibling else at.TO_STACK), after, 0, 0, 0
     if constraint.window > 1:
         if (
-            level > scope_level
-            or (level < scope_level and scopes > 1)
+            level > scope_at
+            or (level < scope_at and scopes > 1)
             or constraint.window != at.WINDOW
             or constraint.sibling
         ):
             raise ValueError("windowed constraints are supported at the refresh scope, over four commands")
         return before, at.TO_SCOPE_WINDOW, after, 0, 0, 0
     if constraint.sibling:
-        if level == scope_level:
+        if level == scope_at:
             return (before, at.TO_OTHER_SCOPES, after, 0, 0, 0) if scopes > 1 else None
         if is_wide:
             return None
         parent = below[level - 1]
         return (before, at.TO_SIBLINGS, after, size, parent, 0) if parent > size else None
-    if level < scope_level:
+    if level < scope_at:
         return before, (at.TO_ALL_SCOPES if scopes > 1 else at.TO_SCOPE), after, 0, 0, 0
-    if level == scope_level:
+    if level == scope_at:
         return before, at.TO_SCOPE, after, 0, 0, 0
     if is_wide:
         return before, at.TO_NODE, after, per_scope, 0, 0
@@ -243,6 +263,8 @@ def _set_reach(m: Memory, operations: Memory, first_operation: Memory) -> None:
     kinds = {cmd.RD: at.COLUMN, cmd.WR: at.COLUMN, cmd.ACT: at.ACTIVATE, cmd.PRE: at.PRECHARGE}
     for command in range(NUM_COMMANDS):
         for operation in operations[first_operation[command] : first_operation[command + 1]]:
+            if operation[at.HELD] in (cmd.RD, cmd.WR) and (command != cmd.ACT or operation[at.EFFECT] != at.TO_BANK):
+                m[at.COMMAND_REACH + command] |= at.REACHES_ACCESS
             if operation[at.EFFECT] != at.TO_BANK and operation[at.HELD] in kinds:
                 m[at.COMMAND_REACH + command] |= 1 << kinds[operation[at.HELD]]
 
@@ -271,6 +293,8 @@ def _set_records(m: Memory) -> None:
         m[bank + at.ROW] = at.CLOSED
         m[bank + at.SCOPE] = m[at.SCOPES] + number // per_scope * at.SCOPE_FIELDS
         m[bank + at.NUMBER] = number
+        level = number % per_scope // (per_scope // int(m[at.STACK_LEVELS]))
+        m[bank + at.STACK] = m[bank + at.SCOPE] + at.STACKS + level * at.STACK_FIELDS
         for queue in range(2):
             part = bank + at.QUEUE + queue * at.QUEUE_FIELDS
             m[part : part + at.QUEUE_FIELDS] = at.NONE
@@ -279,6 +303,7 @@ def _set_records(m: Memory) -> None:
 
 def _set_scalars(m: Memory, config: ControllerConfig) -> None:
     m[at.DIRTY] = 1
+    m[at.ACTIVE_DIRTY] = 1
     m[at.ACCEPT_AT] = at.NONE
     m[at.KIND_DIRTY : at.KIND_DIRTY + at.NUM_KINDS] = 1
     m[at.KIND_SLOT : at.KIND_SLOT + at.NUM_KINDS] = at.NONE

@@ -11,6 +11,7 @@ _PUBLIC = {
     "make_figures": "tiergarten.reports.render",
     "draw": "tiergarten.reports.render",
     "write_trace": "tiergarten.reports.perfetto",
+    "compare_metrics": "tiergarten.reports.compare",
     "compare_runs": "tiergarten.reports.compare",
     "write_comparison": "tiergarten.reports.compare_page",
     "RunFolder": "tiergarten.reports.folder",

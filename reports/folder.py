@@ -21,6 +21,7 @@ from tiergarten.sim.errors import InputError, Problem
 
 MAX_TEXT_BYTES: Final = 32 * 2**20
 """Largest manifest, metrics or scenario file that is read."""
+MAX_SERIES: Final = 100
 MAX_ROWS: Final = 20_000_000
 """Largest table that is read whole; `batches` has no such bound."""
 
@@ -75,10 +76,9 @@ class RunFolder:
                 return f"{table}.parquet has no column {', '.join(absent)}"
             return None if file.metadata.num_rows else f"{table}.parquet is empty"
 
-    def columns(self, table: str) -> list[str]:
-        """Names of all columns of a table."""
-        with self._open(table) as file:
-            return list(file.schema_arrow.names)
+    def series(self) -> list[str]:
+        """Names of the tables under `series/`, sorted: "series/layers"."""
+        return sorted(f"series/{path.stem}" for path in (self.path / "series").glob("*.parquet"))[:MAX_SERIES]
 
     def table(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """A table whole, with the declared columns cast to their kinds. Raises InputError."""

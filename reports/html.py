@@ -6,7 +6,7 @@ from a scenario or a trace. The same result folder gives the same bytes.
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -36,15 +36,21 @@ _HEADLINE_ORDER: Final = (
 )  # fmt: skip
 
 
-def make_report(folder: str | Path, options: Options | None = None) -> Path:
+def make_report(
+    folder: str | Path, options: Options | None = None, progress: Callable[[float], None] | None = None
+) -> Path:
     """Write `report.html`, `figures/` and, for a run with transfers, `trace.perfetto.json` into a result folder.
 
     Returns the path of the page. Raises InputError that names every table that cannot be read.
     """
+    tell = progress or (lambda share: None)
     run = RunFolder.open(folder)
     results = draw_all(run, options=options)
+    tell(0.3)
     save_all(run, results)
+    tell(0.75)
     write_trace(run)
+    tell(0.85)
     return write_bytes(run.path / "report.html", page(run, results).encode())
 
 
@@ -171,7 +177,7 @@ def _points(run: RunFolder) -> str:
     """Every point of a sweep: what was set, what came out, and why not where nothing did."""
     points = Points.read(run)
     varying = [name for name in points.metrics if points.metrics[name].nunique() > 1]
-    varying = sorted(varying, key=lambda name: name.startswith(("tier_", "link_")))[:MAX_POINT_METRICS]
+    varying = sorted(varying, key=_importance)[:MAX_POINT_METRICS]
     columns = [*points.parameters, *varying]
     rows = []
     for index in points.parameters.index[:MAX_POINTS]:
@@ -187,6 +193,13 @@ def _points(run: RunFolder) -> str:
     note = _none(f"{more} more points are in sweep.parquet.") if more > 0 else ""
     numbers = frozenset(range(len(columns)))
     return table([*points.parameters, *map(_heading, varying), "Error"], rows, numbers) + note
+
+
+def _importance(metric: str) -> int:
+    """Place of a metric among the headlines; those of single tiers and links last."""
+    if metric.startswith(("tier_", "link_")):
+        return len(_HEADLINE_ORDER) + 1
+    return next((place for place, wanted in enumerate(_HEADLINE_ORDER) if wanted in metric), len(_HEADLINE_ORDER))
 
 
 def _heading(metric: str) -> str:

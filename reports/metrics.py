@@ -5,12 +5,12 @@ from typing import Final
 
 from tiergarten.sim.units import format_bytes, format_bytes_per_s, format_ps
 
-_PS = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
+PS_PER_UNIT: Final = {"ps": 1.0, "ns": 1e3, "us": 1e6, "ms": 1e9, "s": 1e12}
 _UNITS: Final = {
     "tokens_per_s": "tokens/s", "requests_per_s": "requests/s", "bytes_per_s": "B/s", "gb_per_s": "GB/s",
     "flops_per_s": "FLOP/s", "usd_per_mtoken": "USD/Mtoken", "j_per_token": "J/token", "pj_per_bit": "pJ/bit",
     "pj": "pJ", "j": "J", "usd": "USD", "bytes": "B", "tokens": "tokens", "w": "W", "percent": "%",
-    **{unit: unit for unit in _PS},
+    **{unit: unit for unit in PS_PER_UNIT},
 }  # fmt: skip
 _ACRONYMS: Final = {
     "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "hbm": "HBM", "ddr": "DDR", "cxl": "CXL",
@@ -80,8 +80,8 @@ def format_metric(key: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300 or value != value:
         return str(value)
     unit = quantity(key).unit
-    if unit in _PS:
-        return format_ps(value * _PS[unit]) if value else f"0 {unit}"
+    if unit in PS_PER_UNIT:
+        return format_ps(value * PS_PER_UNIT[unit]) if value else f"0 {unit}"
     if unit == "B":
         return format_bytes(value)
     if unit == "B/s":

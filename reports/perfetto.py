@@ -155,7 +155,14 @@ def _transfer_slices(trace: _Trace, run: RunFolder) -> None:
     links = run.table("links", ["link", "direction"])
     hops = link_hops(links)
     _waiting_counters(trace, table)
-    kept = _every_nth(trace, table, MAX_TRANSFERS, "transfers")
+    over_links = table[table["route"] != ""]
+    if len(over_links) < len(table):
+        trace.notes.append(
+            f"{len(table) - len(over_links)} accesses of the device to tiers beside it: only as bandwidth"
+        )
+    if over_links.empty:
+        return
+    kept = _every_nth(trace, over_links, MAX_TRANSFERS, "transfers")
     ways = kept[["source", "destination", "route"]].drop_duplicates()
     on: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for source, destination, route in ways.itertuples(index=False):

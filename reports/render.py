@@ -93,6 +93,7 @@ def draw_all(
 _ORDER: Final = (
     "latency-cdf", "request-phases", "breakdown", "timeline", "occupancy", "hit-rate", "traffic-matrix", "sankey",
     "gantt", "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
+    "series",
 )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def save_all(run: RunFolder, results: Iterable[Drawn | Skipped]) -> dict[str, Pa
     target = run.path / FOLDER
     target.mkdir(exist_ok=True)
     saved: dict[str, Path] = {}
-    index: dict[str, Any] = {"figures": {}, "skipped": {}}
+    index: dict[str, Any] = {"run": run.title, "figures": {}, "skipped": {}}
     for result in results:
         if isinstance(result, Skipped):
             index["skipped"][result.name] = result.reason

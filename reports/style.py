@@ -31,6 +31,8 @@ PAPER: Final = "#fefefe"
 HATCH_INK: Final = "#ffffff"
 ALERT: Final = "#d55e00"
 NEUTRAL: Final = "#b5bac1"
+EMPTY: Final = "#e4e7eb"
+"""Idle time, cells without a value."""
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, VERMILLION = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00",
@@ -68,7 +70,7 @@ class Swatch:
 
 
 _FIXED: Final = {
-    "idle": Swatch("#e4e7eb", "", "solid", "o"),
+    "idle": Swatch(EMPTY, "", "solid", "o"),
     "queue": Swatch("#8a929e", "", "solid", "o"),
     "prefill": Swatch(ORANGE, "///", "solid", "o"),
     "decode": Swatch(SKY, "", "solid", "o"),

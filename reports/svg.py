@@ -23,11 +23,9 @@ _ATTRIBUTES: Final = frozenset({
 })  # fmt: skip
 _DECIMALS: Final = re.compile(r"-?\d+\.\d{3,}(?![\deE])")
 _THEME: Final = {
-    style.INK: "var(--ink)",
-    style.PAPER: "var(--paper)",
-    style.GRID: "var(--grid)",
-    style.MUTED: "var(--muted)",
-}
+    style.INK: "var(--ink)", style.PAPER: "var(--paper)", style.GRID: "var(--grid)", style.MUTED: "var(--muted)",
+    style.EMPTY: "var(--empty)", style.BLUE: "var(--blue)",
+}  # fmt: skip
 
 
 def inline_svg(svg: bytes, prefix: str, description: str) -> str:

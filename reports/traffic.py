@@ -33,4 +33,7 @@ def traffic(folder: RunFolder) -> pd.DataFrame:
     table = table[table["bytes"] > 0].reset_index(drop=True)
     if table.empty:
         raise NothingToDrawError("no byte was moved")
+    if len(table) == 1:
+        only = table.iloc[0]
+        raise NothingToDrawError(f"all bytes went from {only['source']} to {only['destination']}")
     return table

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, model_validator
 
-from tiergarten.result import RunResult, replace_folder, write_json
+from tiergarten.result import RunResult, replace_folder, write_json, write_parquet
 from tiergarten.rl_agents import require_rl
 from tiergarten.scenario.load import Scenario, load_scenario, with_values
 from tiergarten.scenario.schema import Name
@@ -237,13 +236,13 @@ def _write_tables(job: Job, outcome: Outcome, references: dict[str, float], fold
             for key in keys
         },
     }
-    pq.write_table(pa.table(rows), folder / "evaluations.parquet", compression="zstd")
+    write_parquet(pa.table(rows), folder / "evaluations.parquet")
     curve = {
         "agent": [job.schema.agent] * len(done),
         "seed": [e.seed for e in done],
         "step": [e.step for e in done],
         "value": [job.shown(e.score) for e in done if e.score is not None],
     }
-    pq.write_table(pa.table(curve), folder / "series" / "learning_curve.parquet", compression="zstd")
+    write_parquet(pa.table(curve), folder / "series" / "learning_curve.parquet")
     reference = pa.table({"name": list(references), "value": pa.array(list(references.values()), pa.float64())})
-    pq.write_table(reference, folder / "series" / "learning_reference.parquet", compression="zstd")
+    write_parquet(reference, folder / "series" / "learning_reference.parquet")

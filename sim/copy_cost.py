@@ -154,8 +154,8 @@ def _rate_problems(rate: float, path: str) -> list[Problem]:
 # fmt: off
 PCIE_GT_PER_S: Final = {1: 2.5, 2: 5.0, 3: 8.0, 4: 16.0, 5: 32.0, 6: 64.0}
 """Transfers per second and lane, 1e9 (PCI Express Base Specification 6.0, table of data rates)."""
-PCIE_ENCODING: Final = {1: 8 / 10, 2: 8 / 10, 3: 128 / 130, 4: 128 / 130, 5: 128 / 130, 6: 242 / 256}
-"""Share of the raw bits that carry packets: 8b/10b, 128b/130b, and for 6.0 the 242 useful bytes of a 256-byte flit (same source)."""
+PCIE_ENCODING: Final = {1: 8 / 10, 2: 8 / 10, 3: 128 / 130, 4: 128 / 130, 5: 128 / 130, 6: 236 / 256}
+"""Share of the raw bits that carry packets: 8b/10b, 128b/130b, and for 6.0 the 236 bytes of a 256-byte flit that hold TLPs (same source)."""
 # fmt: on
 PCIE_LANES: Final = (1, 2, 4, 8, 12, 16, 32)
 PCIE_MAX_PAYLOAD_BYTES: Final = 256

@@ -59,16 +59,21 @@ PositiveFlops = Annotated[Flops, AfterValidator(_positive)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+def locate(value: Path, base: Path) -> Path | None:
+    """The file that a scenario in the folder `base` means: beside the scenario, else below the working folder."""
+    return next((path for path in (base / value, Path.cwd() / value) if path.is_file()), None)
+
+
 def _existing_file(value: Path, info: ValidationInfo) -> Path:
     base = Path((info.context or {}).get("base", "."))
-    path = value if value.is_absolute() else base / value
-    if not path.is_file():
-        raise ValueError(f"file not found: {value} (looked in {base})")
+    path = locate(value, base)
+    if path is None:
+        raise ValueError(f"file not found: {value} (looked in {base} and in the working folder)")
     return path
 
 
 InputFile = Annotated[Path, AfterValidator(_existing_file)]
-"""A file that the scenario reads; relative paths start at the scenario file's folder."""
+"""A file that the scenario reads: relative to the scenario's folder or, as `--set` on a bundled one needs, to the working folder."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Chosen:
 
     name: str
     cls: Any
-    params: BaseModel | None
+    params: StrictModel
 
 
 def chosen(registry: Registry[Any]) -> PlainValidator:
@@ -94,7 +99,7 @@ def chosen(registry: Registry[Any]) -> PlainValidator:
             raise ValueError(f"unknown {registry.kind} {name!r}. {did_you_mean(name, registry.names())}")
         cls = registry.get(name)
         values = {key: item for key, item in given.items() if key != "name"}
-        model: type[BaseModel] = getattr(cls, "Params", StrictModel)
+        model: type[StrictModel] = getattr(cls, "Params", StrictModel)
         try:
             return Chosen(name, cls, model.model_validate(values, context=info.context))
         except ValidationError as error:

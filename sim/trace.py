@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ class Trace:
 
     def _length_problems(self) -> list[str]:
         objects, ops, accesses = self.objects, self.ops, self.accesses
-        tables = {
+        tables: dict[str, tuple[int, list[tuple[str, NDArray[Any]]]]] = {
             "objects": (len(objects), [("num_bytes", objects.num_bytes), ("roles", objects.roles),
                                        ("birth_ops", self.birth_ops), ("death_ops", self.death_ops)]),
             "ops": (len(ops), [("streams", ops.streams), ("flops", ops.flops)]),

@@ -1,6 +1,5 @@
 """The public API: what the command line does, from Python. `import tiergarten as tg; r = tg.run("kv-tiers"); r.metrics`."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,8 +11,10 @@ import pyarrow as pa
 from tiergarten import sweep as sweeps
 from tiergarten.result import RunResult
 from tiergarten.scenario.load import Scenario, load_scenario, with_values
-from tiergarten.sim.errors import TiergartenError
 from tiergarten.simulate import simulate
+
+SIMULATION_SHARE = 0.6
+"""Where the progress bar of a run stands when figures begin; about their share of kv-tiers' time."""
 
 
 class Plot:
@@ -35,14 +36,8 @@ class Plot:
         def draw() -> Path:
             from tiergarten.reports import make_figures
 
-            written = make_figures(self._result.saved_folder(), [name.replace("_", "-")])
-            pictures = [path for path in written if path.suffix == ".png"]
-            if not pictures:
-                skipped = json.loads(
-                    next(path for path in written if path.name == "index.json").read_text(encoding="utf-8")
-                )
-                raise TiergartenError(f"nothing to draw for {name!r}: {skipped}")
-            return Path(pictures[0])
+            figure = name.replace("_", "-")
+            return Path(make_figures(self._result.saved_folder(), [figure])[figure])
 
         return draw
 
@@ -85,16 +80,26 @@ def run(name: str | Path, set: Mapping[str, Any] | None = None, out: str | Path 
 def run_scenario(
     scenario: Scenario, out: Path, figures: bool = True, progress: Callable[[float], None] | None = None
 ) -> tuple[RunResult, Path]:
-    """Run a loaded scenario and write its folder, figures and report included."""
-    result = simulate(scenario, progress)
-    return result, result.save(out, _finish if figures and scenario.schema.outputs.figures else None)
+    """Run a loaded scenario and write its folder, figures and report included. `progress` is told the finished share."""
+    tell = progress or (lambda share: None)
+    draws = figures and scenario.schema.outputs.figures
+    result = simulate(scenario, lambda share: tell(share * (SIMULATION_SHARE if draws else 1.0)))
+
+    def finish(folder: Path) -> None:
+        from tiergarten.reports import make_report
+
+        make_report(folder, progress=lambda share: tell(SIMULATION_SHARE + share * (1 - SIMULATION_SHARE)))
+
+    return result, result.save(out, finish if draws else None)
 
 
 def run_sweep(
     scenario: Scenario, out: Path, workers: int, progress: Callable[[float], None] | None = None
 ) -> tuple[Path, pa.Table]:
-    """Run all points of the scenario's sweep and write the sweep's folder."""
-    return sweeps.run_sweep(scenario, out, workers, progress)
+    """Run all points of the scenario's sweep and write the sweep's folder, figures and report included."""
+    folder, table = sweeps.run_sweep(scenario, out, workers, progress)
+    _finish(folder)
+    return folder, table
 
 
 def _finish(folder: Path) -> None:

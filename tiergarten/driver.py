@@ -16,16 +16,22 @@ from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.sim import seeds
 from tiergarten.sim.chooser import Chooser
 from tiergarten.sim.engine import Engine
+from tiergarten.sim.errors import TiergartenError
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.placement import Placement
 from tiergarten.sim.registry import Registry
 from tiergarten.sim.system import System
+from tiergarten.sim.units import PS_PER_S
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
 
 drivers: Registry[type["Driver"]] = Registry("workload", "tiergarten.drivers")
 """Names that a scenario may give as its workload's `kind`."""
+
+
+LONGEST_PS = 2**62
+"""Times are int64 picoseconds; twice this is where they would overflow."""
 
 
 def _no_progress(share: float) -> None:
@@ -54,6 +60,11 @@ class Machine:
     def run(self) -> None:
         """Run the engine until nothing is left to do, or until the scenario's `run.until`."""
         self.engine.run(until=self.until_ps)
+        if self.engine.now_ps > LONGEST_PS:
+            raise TiergartenError(
+                f"the run lasted {self.engine.now_ps / PS_PER_S / 86400:.0f} simulated days; times are kept for 53 days: "
+                "give it less work or faster tiers, or stop it with run.until"
+            )
 
 
 @dataclass

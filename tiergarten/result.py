@@ -1,4 +1,4 @@
-"""What a run leaves: tables, metrics and provenance, with the laws that every run must obey."""
+"""What a run leaves: tables, metrics and provenance, in memory and as a folder."""
 
 import json
 import os
@@ -9,19 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from tiergarten.driver import Machine, Output
-from tiergarten.sim.errors import ConservationError, TiergartenError
-from tiergarten.sim.system import COMPUTE
-from tiergarten.sim.trace import Role
-from tiergarten.sim.transfer import Cause
-from tiergarten.sim.units import PS_PER_S
-
-Int = NDArray[np.int64]
+from tiergarten.laws import check_laws
+from tiergarten.sim.errors import TiergartenError
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +72,24 @@ class RunResult:
         for name, table in self.tables.items():
             path = folder / f"{name}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path, compression="zstd")
+            write_parquet(table, path)
         write_json(folder / "metrics.json", self.metrics)
         write_json(folder / "manifest.json", self.manifest)
         write_json(folder / "host.json", self.host)
         (folder / "scenario.resolved.yaml").write_text(self.scenario_yaml, encoding="utf-8")
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table so that equal tables give equal bytes.
+
+    Dictionary columns become text and are not dictionary-encoded: Arrow leaves padding of their indices uninitialised. With
+    zstd that is also the smaller file.
+    """
+    columns = {
+        name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=False)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -102,358 +107,3 @@ def replace_folder(staging: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.rename(staging, target)
-
-
-@dataclass(frozen=True, eq=False)
-class Collected:
-    """Tables and metrics of a finished machine, with the laws that they obey."""
-
-    tables: dict[str, pa.Table]
-    metrics: dict[str, Any]
-    laws: list[str]
-
-
-def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -> Collected:
-    """Tables and metrics of a finished machine, the driver's own among them, laws checked."""
-    columns = _columns(machine)
-    elapsed_ps = max(machine.engine.now_ps, 1)
-    tables = {
-        "transfers": _transfers_table(columns),
-        "tiers": _tiers_table(machine, columns, elapsed_ps, bins),
-        "links": _links_table(machine, columns, elapsed_ps, bins),
-        "occupancy": _occupancy_table(machine, elapsed_ps, bins),
-        "breakdown": _breakdown_table(machine, output, elapsed_ps),
-        **output.tables,
-    }
-    metrics = {"elapsed_s": elapsed_ps / PS_PER_S, **output.metrics, **_machine_metrics(machine, columns, elapsed_ps)}
-    laws = check_laws(tables, metrics)
-    if not keep_transfers:
-        tables["transfers"] = tables["transfers"].slice(0, 0)
-    return Collected(tables, metrics, laws)
-
-
-@dataclass(frozen=True, eq=False)
-class _Columns:
-    """The log of transfers that finished within the run, as columns. N transfers."""
-
-    ids: Int
-    routes: Int
-    """int64[N], index into route_list."""
-    route_list: list[Any]
-    num_bytes: Int
-    causes: Int
-    roles: Int
-    requested_ps: Int
-    started_ps: Int
-    finished_ps: Int
-    owners: Int
-    in_flight: int
-
-
-def _columns(machine: Machine) -> _Columns:
-    log = machine.system.log
-    routes: dict[int, int] = {}
-    route_list: list[Any] = []
-    for row in log:
-        if id(row[1]) not in routes:
-            routes[id(row[1])] = len(route_list)
-            route_list.append(row[1])
-    table = np.array([(r[0], routes[id(r[1])], *r[2:]) for r in log], np.int64).reshape(-1, 9)
-    done = table[:, 7] <= machine.engine.now_ps
-    table = table[done]
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    ids, route, num_bytes, causes, roles, requested, started, finished, owners = table.T
-    return _Columns(
-        ids, route, route_list, num_bytes, causes, roles, requested, started, finished, owners, int((~done).sum())
-    )
-
-
-def _dictionary(indices: Int, names: list[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
-
-
-def _transfers_table(c: _Columns) -> pa.Table:
-    return pa.table(
-        {
-            "id": c.ids,
-            "source": _dictionary(c.routes, [r.source for r in c.route_list]),
-            "destination": _dictionary(c.routes, [r.destination for r in c.route_list]),
-            "bytes": c.num_bytes,
-            "cause": _dictionary(c.causes, [cause.name.lower() for cause in Cause]),
-            "role": _dictionary(c.roles, [role.name.lower() for role in Role]),
-            "requested_ps": c.requested_ps,
-            "started_ps": c.started_ps,
-            "finished_ps": c.finished_ps,
-            "route": _dictionary(c.routes, [r.name for r in c.route_list]),
-            "owner": c.owners,
-        }
-    )
-
-
-def spread(starts_ps: Int, ends_ps: Int, amounts: Int, edges_ps: Int) -> Int:
-    """Spread amounts evenly over their intervals and sum them in bins; the sum of all bins is the sum of all amounts.
-
-    Args:
-        starts_ps, ends_ps, amounts: int64[N]; intervals inside the edges. An empty interval counts in the bin it lies in.
-        edges_ps: int64[B+1], rising.
-
-    Returns:
-        int64[B].
-    """
-    if len(starts_ps) == 0:
-        return np.zeros(len(edges_ps) - 1, np.int64)
-    ends_ps = np.maximum(ends_ps, starts_ps + 1)
-    rates = amounts / (ends_ps - starts_ps)
-
-    def ramp(points: Int) -> NDArray[np.float64]:
-        """Sum over intervals of rate x time since the point, at each edge."""
-        order = np.argsort(points, kind="stable")
-        sorted_points = points[order]
-        rate_sums = np.concatenate(([0.0], np.cumsum(rates[order])))
-        moment_sums = np.concatenate(([0.0], np.cumsum(rates[order] * sorted_points)))
-        before = np.searchsorted(sorted_points, edges_ps, side="right")
-        return np.asarray(edges_ps * rate_sums[before] - moment_sums[before], np.float64)
-
-    cumulative = np.rint(ramp(starts_ps) - ramp(ends_ps)).astype(np.int64)
-    cumulative[0], cumulative[-1] = 0, int(amounts.sum())
-    return np.diff(np.maximum.accumulate(np.minimum(cumulative, cumulative[-1])))
-
-
-def merged(starts_ps: Int, ends_ps: Int) -> tuple[Int, Int]:
-    """The union of intervals as disjoint ones, in order: when at least one transfer was under way."""
-    order = np.argsort(starts_ps, kind="stable")
-    starts, reach = starts_ps[order], np.maximum.accumulate(ends_ps[order]) if len(ends_ps) else ends_ps
-    opens = np.concatenate(([True], starts[1:] > reach[:-1])) if len(starts) else np.zeros(0, bool)
-    closes = np.concatenate((opens[1:], [True])) if len(starts) else opens
-    return starts[opens], reach[closes]
-
-
-def _edges(elapsed_ps: int, bins: int) -> Int:
-    return np.linspace(0, elapsed_ps, bins + 1).astype(np.int64)
-
-
-def _busy_ps(c: _Columns, mine: NDArray[np.bool_], edges: Int) -> Int:
-    """Per bin the time in which at least one of the transfers was under way."""
-    starts, ends = merged(c.started_ps[mine], c.finished_ps[mine])
-    return np.minimum(spread(starts, ends, ends - starts, edges), np.diff(edges))
-
-
-def _touching(c: _Columns, touches: list[bool]) -> NDArray[np.bool_]:
-    """bool[N]: transfers on a route for which `touches` (one entry per route) is true."""
-    return np.isin(c.routes, np.flatnonzero(touches))
-
-
-def _tiers_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> pa.Table:
-    edges = _edges(elapsed_ps, bins)
-    names = list(machine.system.tiers)
-    columns: dict[str, list[Int]] = {"read_bytes": [], "write_bytes": [], "busy_ps": []}
-    for name in names:
-        read = _touching(c, [route.source == name for route in c.route_list])
-        written = _touching(c, [route.destination == name for route in c.route_list])
-        columns["read_bytes"].append(spread(c.started_ps[read], c.finished_ps[read], c.num_bytes[read], edges))
-        columns["write_bytes"].append(
-            spread(c.started_ps[written], c.finished_ps[written], c.num_bytes[written], edges)
-        )
-        columns["busy_ps"].append(_busy_ps(c, read | written, edges))
-    return pa.table(
-        {
-            "tier": _dictionary(np.repeat(np.arange(len(names)), bins), names),
-            "bin_start_ps": np.tile(edges[:-1], len(names)),
-            "bin_ps": np.tile(np.diff(edges), len(names)),
-            **{column: np.concatenate(values) for column, values in columns.items()},
-        }
-    )
-
-
-def _links_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> pa.Table:
-    edges = _edges(elapsed_ps, bins)
-    lanes = [
-        (link.name, direction, server)
-        for link in machine.system.links.values()
-        for direction, server in link.directions().items()
-    ]
-    moved, busy = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for _, _, server in lanes:
-        mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
-        moved.append(spread(c.started_ps[mine], c.finished_ps[mine], c.num_bytes[mine], edges))
-        busy.append(_busy_ps(c, mine, edges))
-    return pa.table(
-        {
-            "link": pa.array([link for link, _, _ in lanes for _ in range(bins)], pa.string()).dictionary_encode(),
-            "direction": pa.array(
-                [direction for _, direction, _ in lanes for _ in range(bins)], pa.string()
-            ).dictionary_encode(),
-            "bin_start_ps": np.tile(edges[:-1], len(lanes)),
-            "bin_ps": np.tile(np.diff(edges), len(lanes)),
-            "bytes": np.concatenate(moved),
-            "busy_ps": np.concatenate(busy),
-        }
-    )
-
-
-def _occupancy_table(machine: Machine, elapsed_ps: int, bins: int) -> pa.Table:
-    rows: dict[str, list[Any]] = {"tier": [], "role": [], "time_ps": [], "bytes": [], "capacity_bytes": []}
-    for (tier, role), timeline in machine.placement.timelines.items():
-        times, values = timeline.at_bin_ends(elapsed_ps, bins)
-        rows["tier"] += [tier] * bins
-        rows["role"] += [role.name.lower()] * bins
-        rows["time_ps"] += times.tolist()
-        rows["bytes"] += values.tolist()
-        rows["capacity_bytes"] += [machine.system.tiers[tier].capacity_bytes] * bins
-    types = {
-        "tier": pa.string(),
-        "role": pa.string(),
-        "time_ps": pa.int64(),
-        "bytes": pa.int64(),
-        "capacity_bytes": pa.int64(),
-    }
-    return pa.table({name: pa.array(values, types[name]) for name, values in rows.items()})
-
-
-def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Table:
-    """Per resource the time in each state; the states of a resource sum to the elapsed time."""
-    states = dict(output.states_ps)
-    for tier in machine.system.tiers.values():
-        states.setdefault(tier.name, {"busy": min(tier.server.busy_ps, elapsed_ps)})
-    for link in machine.system.links.values():
-        for direction, server in link.directions().items():
-            states[f"{link.name} {direction}"] = {"busy": min(server.busy_ps, elapsed_ps)}
-    rows = []
-    for resource, times in states.items():
-        idle_ps = elapsed_ps - sum(times.values())
-        rows += [(resource, state, ps) for state, ps in times.items() if ps or state == "busy"] + [
-            (resource, "idle", idle_ps)
-        ]
-    return pa.table(
-        {
-            "resource": pa.array([r[0] for r in rows], pa.string()),
-            "state": pa.array([r[1] for r in rows], pa.string()),
-            "ps": pa.array([r[2] for r in rows], pa.int64()),
-        }
-    )
-
-
-def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"transfers": len(c.ids), "transfers_in_flight_at_end": c.in_flight}
-    energies_j: list[float] = []
-    for name, tier in machine.system.tiers.items():
-        totals = {}
-        for verb, end in (("read", "source"), ("written", "destination")):
-            mine = _touching(c, [getattr(route, end) == name for route in c.route_list])
-            totals[verb] = int(c.num_bytes[mine].sum())
-            metrics[f"tier_{name}_{verb}_bytes"] = totals[verb]
-        peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
-        metrics[f"tier_{name}_peak_occupancy_bytes"] = min(peak, tier.capacity_bytes)
-        if tier.spec.energy_pj_per_bit is not None:
-            metrics[f"tier_{name}_energy_j"] = sum(totals.values()) * 8 * tier.spec.energy_pj_per_bit * 1e-12
-            energies_j.append(metrics[f"tier_{name}_energy_j"])
-        if tier.spec.cost_usd_per_gb is not None:
-            metrics[f"tier_{name}_cost_usd"] = tier.capacity_bytes / 1e9 * tier.spec.cost_usd_per_gb
-    for name, link in machine.system.links.items():
-        total = 0
-        for direction, server in link.directions().items():
-            mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
-            moved = int(c.num_bytes[mine].sum())
-            total += moved
-            metrics[f"link_{name}_{direction}_bytes"] = moved
-            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.busy_ps / elapsed_ps)
-        if link.spec.energy_pj_per_bit is not None:
-            metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
-            energies_j.append(metrics[f"link_{name}_energy_j"])
-    if energies_j:
-        metrics["memory_energy_j"] = sum(energies_j)
-    return metrics
-
-
-def check_laws(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> list[str]:
-    """Check every law that the tables allow and name them; ConservationError for a broken one."""
-    laws = [
-        _check_transfers(tables, metrics),
-        _check_bytes(tables, metrics),
-        _check_occupancy(tables),
-        _check_breakdown(tables, metrics),
-    ]
-    if "requests" in tables:
-        laws.append(_check_requests(tables))
-    return laws
-
-
-def _require(law: str, holds: bool, found: str) -> None:
-    if not holds:
-        raise ConservationError(f"law broken: {law}: {found}")
-
-
-def _column(table: pa.Table, name: str) -> Int:
-    return table[name].to_numpy()  # type: ignore[no-any-return]
-
-
-def _check_transfers(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
-    law = "requested <= started <= finished <= end of the run, every transfer has bytes and an id of its own"
-    table = tables["transfers"]
-    requested, started, finished = (_column(table, name) for name in ("requested_ps", "started_ps", "finished_ps"))
-    end_ps = round(metrics["elapsed_s"] * PS_PER_S)
-    in_order = bool(
-        np.all(requested <= started)
-        and np.all(started <= finished)
-        and (len(finished) == 0 or finished.max() <= end_ps + 1)
-    )
-    unique = len(np.unique(_column(table, "id"))) == len(table)
-    _require(law, in_order and unique and bool(np.all(_column(table, "bytes") > 0)), "transfers.parquet")
-    return law
-
-
-def _check_bytes(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
-    law = "bytes that leave tiers = bytes that enter tiers or compute; the bins hold every byte"
-    transfers = tables["transfers"]
-    if len(transfers) == 0 and metrics.get("transfers"):
-        return law + " (transfers not kept)"
-    sources = transfers["source"].to_numpy(zero_copy_only=False)
-    destinations = transfers["destination"].to_numpy(zero_copy_only=False)
-    moved = _column(transfers, "bytes")
-    read = int(_column(tables["tiers"], "read_bytes").sum())
-    written = int(_column(tables["tiers"], "write_bytes").sum())
-    left = int(moved[sources != COMPUTE].sum())
-    entered = int(moved[destinations != COMPUTE].sum())
-    _require(
-        law, (read, written) == (left, entered), f"bins hold {read} read and {written} written of {left} and {entered}"
-    )
-    return law
-
-
-def _check_occupancy(tables: Mapping[str, pa.Table]) -> str:
-    law = "occupancy never exceeds capacity and is never negative"
-    frame = tables["occupancy"].to_pandas()
-    if len(frame):
-        total = frame.groupby(["tier", "time_ps"]).agg({"bytes": "sum", "capacity_bytes": "first"})
-        over = total[total["bytes"] > total["capacity_bytes"]]
-        _require(law, over.empty and bool((frame["bytes"] >= 0).all()), str(over.head(3)))
-    return law
-
-
-def _check_breakdown(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
-    law = "busy + stall + idle = elapsed, for every resource"
-    frame = tables["breakdown"].to_pandas()
-    end_ps = round(metrics["elapsed_s"] * PS_PER_S)
-    sums = frame.groupby("resource")["ps"].sum()
-    _require(
-        law, bool((frame["ps"] >= 0).all() and ((sums - end_ps).abs() <= 1).all()), f"{sums.to_dict()} of {end_ps}"
-    )
-    return law
-
-
-def _check_requests(tables: Mapping[str, pa.Table]) -> str:
-    law = "a request arrives, gets its first token and ends in that order; phases sum to its end-to-end time"
-    frame = tables["requests"].to_pandas()
-    if not {"arrival_ps", "first_token_ps", "finished_ps"} <= set(frame.columns):
-        return law + " (no such columns)"
-    done = frame[frame["finished_ps"] >= 0]
-    in_order = (done["arrival_ps"] <= done["first_token_ps"]) & (done["first_token_ps"] <= done["finished_ps"])
-    _require(law, bool(in_order.all() and frame["request_id"].is_unique), str(done[~in_order].head(3)))
-    if "phases" in tables:
-        phases = tables["phases"].to_pandas().groupby("request_id")["ps"].sum()
-        spans = done.set_index("request_id").eval("finished_ps - arrival_ps")
-        apart = (phases.reindex(spans.index, fill_value=0) - spans).abs()
-        _require(
-            law, bool((apart <= 1).all()), f"request {apart.idxmax() if len(apart) else ''} is {apart.max()} ps apart"
-        )
-    return law

@@ -9,7 +9,8 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from tiergarten.build import build
-from tiergarten.result import RunResult, collect
+from tiergarten.collect import collect
+from tiergarten.result import RunResult
 from tiergarten.scenario.fitted import provenance
 from tiergarten.scenario.load import Scenario
 from tiergarten.sim.chooser import Chooser

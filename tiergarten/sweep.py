@@ -8,7 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import product
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tiergarten.result import write_json
+from tiergarten.result import write_json, write_parquet
 from tiergarten.scenario.load import Scenario, with_values
 from tiergarten.scenario.schema import RangeConfig, SweepConfig
+from tiergarten.scenario.yaml_tree import parse_yaml
 from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError
 from tiergarten.simulate import simulate
 
@@ -30,20 +30,16 @@ Point = dict[str, Any]
 """Values by dotted key."""
 
 
-def override_for_vary(text: str) -> str:
-    """`KEY=[a, b]` of the command line as an override of the scenario's sweep."""
-    key, equals, values = text.partition("=")
-    if not equals:
-        raise ScenarioError(Problem(f"write it as dotted.key=[first, second], got {text!r}", "--vary"))
-    items = [item.strip() for item in values.strip().removeprefix("[").removesuffix("]").split(",") if item.strip()]
-    return f"sweep={json.dumps({'set': {key.strip(): [_scalar(item) for item in items]}})}"
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def overrides_for_vary(texts: Sequence[str]) -> list[str]:
+    """`KEY=[a, b]` arguments of the command line as one override of the scenario's sweep; none when there are none."""
+    columns: dict[str, Any] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        parsed = parse_yaml(values, "--vary").value if equals and values.strip() else None
+        if not isinstance(parsed, list) or not key.strip():
+            raise ScenarioError(Problem(f"write it as dotted.key=[first, second], got {text!r}", "--vary"))
+        columns[key.strip()] = parsed
+    return [f"sweep={json.dumps({'set': columns})}"] if columns else []
 
 
 def points(sweep: SweepConfig) -> list[Point]:
@@ -142,7 +138,7 @@ def run_sweep(
         {"name": scenario.name, "title": scenario.schema.title, "sweep": identity, "points": len(todo)},
     )
     staging = folder / ".sweep.parquet"
-    pq.write_table(table, staging, compression="zstd")
+    write_parquet(table, staging)
     staging.replace(folder / "sweep.parquet")
     return folder, table
 

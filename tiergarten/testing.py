@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tiergarten.sim.chooser import Decision
 from tiergarten.sim.contracts import AccessBatch, MemoryModel
 from tiergarten.sim.eviction import EvictionPolicy, EvictionSetup, FutureUses
 from tiergarten.sim.units import NEVER_PS
@@ -26,8 +27,13 @@ def check_eviction_policy(policy: type[EvictionPolicy], seed: int = 0, num_acces
         _check_pins(policy, keys, capacity, seed)
 
 
+def any_candidate(decision: Decision) -> int:
+    """A chooser for tests: its choice changes from time to time and repeats from run to run."""
+    return decision.hits % decision.num_candidates
+
+
 def _setup(keys: list[int], capacity: int, seed: int) -> EvictionSetup:
-    return EvictionSetup(capacity, FutureUses(enumerate(keys)), np.random.default_rng(seed))
+    return EvictionSetup(capacity, FutureUses(enumerate(keys)), np.random.default_rng(seed), chooser=any_candidate)
 
 
 def _drive(policy: type[EvictionPolicy], keys: list[int], capacity: int, seed: int) -> tuple[int, list[int]]:

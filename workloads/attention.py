@@ -3,6 +3,8 @@
 Letters: H query heads, G key-value heads (H a multiple of G), T tokens, D head size, P bytes per stored value.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,9 +49,9 @@ class OnlineSoftmax:
     """
 
     def __init__(self, rows: tuple[int, ...], value_size: int):
-        self.top = np.full((*rows, 1), -np.inf, np.float32)
-        self.total = np.zeros((*rows, 1), np.float32)
-        self.weighted = np.zeros((*rows, value_size), np.float32)
+        self.top: NDArray[Any] = np.full((*rows, 1), -np.inf, np.float32)
+        self.total: NDArray[Any] = np.zeros((*rows, 1), np.float32)
+        self.weighted: NDArray[Any] = np.zeros((*rows, value_size), np.float32)
 
     def add(self, scores: Float, values: Float) -> None:
         """Take in a tile: scores [..., R, C] (already scaled, -inf where hidden), values [..., C, Dv]."""
@@ -61,7 +63,7 @@ class OnlineSoftmax:
         self.weighted = self.weighted * keep + weights @ values
         self.top = top
 
-    def result(self) -> NDArray[np.float32]:
+    def result(self) -> NDArray[Any]:
         """[..., R, Dv]; zeros for rows that saw no key."""
         return self.weighted / np.where(self.total == 0, np.float32(1), self.total)
 

@@ -4,7 +4,7 @@ A query goes to its own block (causally) and to the k - 1 earlier blocks whose m
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class MobaShape:
                     seen[head, token, block * self.block : (block + 1) * self.block] = True
         return seen & causal(self.tokens, self.tokens)
 
-    def declare(self, recorder: AnyRecorder, q: Array, k: Array, v: Array) -> tuple[Operand, ...]:
+    def declare(self, recorder: AnyRecorder, q: Array, k: Array, v: Array) -> tuple[Any, ...]:
         """q, k, v, centroids, out as recorded arrays."""
         centroids = np.zeros((len(q), self.num_blocks, self.head_dim), k.dtype)
         return (

@@ -5,7 +5,7 @@ off for paging by default. Grace-Hopper uses them for system memory (`ats.py`).
 """
 
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.service import hold_memory, move_planned, plan_region, setup_block
 from tiergarten.accelerators.paging.state import NOTHING, Cause, Count, Now, PagingState
 
@@ -29,7 +29,7 @@ def serve_notices(state: PagingState, config: KernelConfig) -> int:
     return duration
 
 
-@kernel
+@entry_kernel
 def migrate_block(state: PagingState, config: KernelConfig, block: int, cause: int) -> int:
     """Fetch all host pages of a VABlock at once. Returns driver time in ps."""
     if config.eviction == PLUGIN and state.now[Now.GIVEN_VICTIM] == NOTHING:

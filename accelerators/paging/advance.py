@@ -8,7 +8,7 @@ import numpy as np
 
 from tiergarten.accelerators.paging.access_counters import serve_notices
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, ReplayKind
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.service import (
     ASK_EVICTOR,
     ASK_PREFETCHER,
@@ -87,7 +87,7 @@ def service_batch(state: PagingState, config: KernelConfig, lanes: Lanes) -> int
     return DONE
 
 
-@kernel
+@entry_kernel
 def advance(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
     """Run until all lanes are done or a plug-in has to be asked.
 

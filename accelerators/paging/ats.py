@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.hints import ACCESSED_BY_HINT
-from tiergarten.accelerators.paging.uvm import FaultHardware, UvmConfig, UvmMachine
+from tiergarten.accelerators.paging.uvm import UvmConfig, UvmMachine
 from tiergarten.sim.copy_cost import C2C_D2H, C2C_H2D
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.units import transfer_ps
@@ -49,6 +49,3 @@ def ats_machine(config: UvmConfig, allocations_bytes: list[int]) -> UvmMachine:
     for allocation in range(len(allocations_bytes)):
         machine.advise(allocation, ACCESSED_BY_HINT)
     return machine
-
-
-__all__ = ["CACHE_LINE_BYTES", "COUNTER_THRESHOLD", "FaultHardware", "ats_config", "ats_machine"]

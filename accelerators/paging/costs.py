@@ -105,3 +105,6 @@ RTX_5090: Final = UvmCosts(
 """RTX 5090 on PCIe 5 x16. Nothing here is fitted to that card: batch, VABlock and set-up are CPU time, kept from the Titan V; the
 link is `pcie_copy_cost(5, 16)`, 46.8 GB/s. Pages cost nothing of their own, because whole regions are mapped by big pages, and
 copies are pushed ahead (the driver waits on its trackers before the replay)."""
+
+DRIVERS: Final = {"gtx-1080-ti": GTX_1080_TI, "titan-v": TITAN_V, "rtx-5090": RTX_5090}
+"""Presets by the names that scenarios and the command line use."""

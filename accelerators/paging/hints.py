@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiergarten.accelerators.paging.state import DEVICE, HOST, PREFER_DEVICE, PREFER_HOST, READ_MOSTLY, REMOTE
+from tiergarten.accelerators.paging.state import HOST, PREFER_DEVICE, PREFER_HOST, READ_MOSTLY, REMOTE
 from tiergarten.sim.registry import Registry
 
 Flags = NDArray[np.uint8]
@@ -50,5 +50,3 @@ PREFER_HOST_HINT = _register(
 """Faults map pages where they are; every touch goes over the link."""
 ACCESSED_BY_HINT = _register("accessed_by", _map_host_pages)
 """Host pages are mapped for the GPU beforehand: no fault, no migration, unless an access counter asks for one."""
-
-__all__ = ["ACCESSED_BY_HINT", "DEVICE", "HINTS", "PREFER_DEVICE_HINT", "PREFER_HOST_HINT", "READ_MOSTLY_HINT", "Hint"]

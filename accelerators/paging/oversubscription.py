@@ -13,14 +13,15 @@ import numpy as np
 from tiergarten.accelerators.paging.costs import RTX_5090
 from tiergarten.accelerators.paging.patterns import PATTERNS, Threads, interleave, make_lanes, strided
 from tiergarten.accelerators.paging.prefetch import NoPrefetch, TreePrefetch
+from tiergarten.accelerators.paging.touch import Lanes
 from tiergarten.accelerators.paging.uvm import FaultHardware, UvmConfig, UvmMachine, UvmResult
 from tiergarten.sim.errors import InputError, Problem
 
 REPORTED_BYTES: Final = 32_109 << 20
 """Memory that cudaMemGetInfo reports on the RTX 5090 of the measurement; working sets are multiples of it."""
-RESERVED_BYTES: Final = 800 << 20
-"""What context, driver and display keep of it. An estimate: the measured pass at 1.0 x is 160 times one that fits, so pages do not
-all fit there."""
+RESERVED_BYTES: Final = 1 << 30
+"""What context, driver and display keep of it. An estimate: measured passes at 1.0 x take 100 times one that fits, so not all pages
+fit, and about this much must be missing for them to take 81 to 137 ms."""
 RTX_5090_HARDWARE: Final = FaultHardware(utlbs=85, buffer_entries=8192, touch_ps=138)
 """170 SMs, two to a uTLB as on Volta; 0.568 ms for 4.11 M touches in device memory (`rtx5090_oversub.device_0_5`)."""
 
@@ -55,6 +56,46 @@ class SweepPoint:
         return self.working_set_bytes * 1e12 / self.pass_ps
 
 
+@dataclass(frozen=True)
+class Program:
+    """What a pattern allocates and touches."""
+
+    allocations_bytes: tuple[int, ...]
+    pattern: str
+    threads: Threads
+    seed: int
+
+    @property
+    def warm_up(self) -> tuple[str, ...]:
+        """Names of passes that come before the program itself."""
+        return ("fill",) if self.pattern == "pointer_chase" else ()
+
+    def warm_up_lanes(self, memory: UvmMachine) -> Lanes:
+        """The kernel that fills the array of a pointer chase: eight times the threads, pages in order."""
+        fill = strided(memory.num_pages[0], self.threads.count * 8, self.seed)
+        return make_lanes(fill, memory.config.hardware, self.threads.per_block, True)
+
+    def pass_lanes(self, memory: UvmMachine) -> Lanes:
+        """One pass."""
+        hardware, per_block = memory.config.hardware, self.threads.per_block
+        reads = PATTERNS.get(self.pattern)(memory.num_pages[0], self.threads.count, self.seed)
+        if len(memory.num_pages) == 1:
+            return make_lanes(reads, hardware, per_block)
+        touches = interleave(reads, reads + np.int32(memory.first_pages[1]))
+        return make_lanes(touches, hardware, per_block, np.tile(np.array([0, 1], np.uint8), touches.size // 2))
+
+
+def program(pattern: str, working_set_bytes: int, threads: Threads, seed: int = 0) -> Program:
+    """The program of a pattern over a working set: an input and an output array, or one array to chase pointers in.
+
+    Raises UnknownNameError for an unknown pattern.
+    """
+    PATTERNS.get(pattern)
+    if pattern == "pointer_chase":
+        return Program((max(1, int(working_set_bytes * 0.9)),), pattern, threads, seed)
+    return Program((max(1, working_set_bytes // 2),) * 2, pattern, threads, seed)
+
+
 def run_point(pattern: str, factor: float, machine: SweepMachine | None = None, passes: int = 3) -> SweepPoint:
     """Time the last of `passes` passes over a working set of `factor` times the memory.
 
@@ -63,23 +104,16 @@ def run_point(pattern: str, factor: float, machine: SweepMachine | None = None, 
     machine = machine or SweepMachine()
     if not factor > 0 or passes <= 0:
         raise InputError(Problem(f"factor and passes must be above zero, got {factor} and {passes}", path="sweep"))
-    make = PATTERNS.get(pattern)
     working_set = int(machine.reported_bytes * factor)
-    threads, hardware = machine.threads, machine.config.hardware
-    writes: np.ndarray | bool = False
-    if pattern == "pointer_chase":
-        memory = UvmMachine(machine.config, [int(working_set * 0.9)])
-        touches = make(memory.num_pages[0], threads.count, machine.config.seed)
-        memory.touch(make_lanes(strided(memory.num_pages[0], threads.count * 8, 0), hardware, threads.per_block, True))
-    else:
-        memory = UvmMachine(machine.config, [working_set // 2, working_set // 2])
-        reads = make(memory.num_pages[0], threads.count, machine.config.seed)
-        touches = interleave(reads, reads + np.int32(memory.first_pages[1]))
-        writes = np.tile(np.array([0, 1], np.uint8), touches.size // 2)
+    made = program(pattern, working_set, machine.threads, machine.config.seed)
+    memory = UvmMachine(machine.config, list(made.allocations_bytes))
+    for _ in made.warm_up:
+        memory.touch(made.warm_up_lanes(memory))
     for _ in range(passes):
-        result = memory.touch(make_lanes(touches, hardware, threads.per_block, writes))
+        result = memory.touch(made.pass_lanes(memory))
     memory.check()
     return SweepPoint(pattern, factor, working_set, result.time_ps, result)
 
 
 PREFETCHING: Final = {"on": TreePrefetch(), "off": NoPrefetch()}
+"""The two settings that a sweep compares."""

@@ -4,7 +4,7 @@ The over-subscription patterns follow the micro-benchmark of eunomia-bpf/gpu_ext
 each with a chunk of its own, one touch per 4 KiB page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +19,7 @@ from tiergarten.sim.seeds import stream
 
 
 def make_lanes(
-    touches: list[NDArray[np.integer]] | NDArray[np.integer],
+    touches: Sequence[Sequence[int] | NDArray[np.integer]] | NDArray[np.integer],
     hardware: FaultHardware,
     lanes_per_turn: int = 1,
     is_write: NDArray[np.uint8] | bool = False,

@@ -4,7 +4,7 @@ Device memory is handed out in chunks. A chunk that gets memory goes to the tail
 device while it keeps its memory goes to the unused list (NVIDIA open kernel module 545.23.06, uvm_pmm_gpu.c: root chunk lists).
 """
 
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.state import (
     ALL,
     DEVICE,
@@ -115,7 +115,7 @@ def empty_chunk(state: PagingState, chunk: int, pages_per_region: int, pages_per
     return copied, runs
 
 
-@kernel
+@entry_kernel
 def take_from_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> None:
     """Move one device page to the host (a CPU fault); its chunk keeps its memory, on the unused list once it is empty."""
     state.pages[page] = (state.pages[page] | HOST) & (ALL ^ (DEVICE | DIRTY))

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, PrefetchKind
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
@@ -47,7 +47,7 @@ POSTPONED = 3
 """The VABlock is throttled; nothing was done."""
 
 
-@kernel
+@entry_kernel
 def sort_entries(entries, count: int) -> None:
     """Sort entries[:count] in place (Shell sort: a batch is short and mostly in order)."""
     gap = 1
@@ -335,7 +335,11 @@ def pin_faulted(state: PagingState, begin: int, end: int) -> None:
     for entry in range(begin, end):
         page = state.batch[entry] >> 1
         flags = state.pages[page]
-        if not flags & DEVICE and not flags & REMOTE:
+        if flags & DEVICE:
+            state.pages[page] = flags & (
+                ALL ^ HOST
+            )  # a write to a read-mostly page: the device's copy becomes the only one
+        elif not flags & REMOTE:
             state.pages[page] = flags | REMOTE
             state.counts[Count.PINNED_PAGES] += 1
     state.now[Now.SERVICED] += 1

@@ -7,10 +7,10 @@ Source: NVIDIA open kernel module 545.23.06, uvm_perf_prefetch.c (threshold 51 %
 Allen & Ge, SC'21.
 """
 
-from tiergarten.accelerators.paging.kernels import kernel
+from tiergarten.accelerators.paging.kernels import entry_kernel
 
 
-@kernel
+@entry_kernel
 def climb(soon, valid, leaf, percent):
     """The sub-tree that one leaf claims.
 
@@ -37,7 +37,7 @@ def climb(soon, valid, leaf, percent):
     return best_first, best_size
 
 
-@kernel
+@entry_kernel
 def mark_dense(soon, valid, faulted, percent, dense):
     """Set dense[leaf] to 1 inside any dense sub-tree of two leaves or more above a faulted leaf, to 0 elsewhere.
 
@@ -60,7 +60,7 @@ def mark_dense(soon, valid, faulted, percent, dense):
             done = first + size
 
 
-@kernel
+@entry_kernel
 def sparse_subtree(left, valid, leaf, percent):
     """The sub-tree that the tree evictor empties together with `leaf`, the mirror image of `climb`.
 

@@ -13,6 +13,7 @@ from tiergarten.accelerators.paging.access_counters import migrate_block
 from tiergarten.accelerators.paging.advance import ASK_EVICTOR, ASK_PREFETCHER, FINISHED, advance
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.eviction import LeastRecentlyAllocated, MemoryView
+from tiergarten.accelerators.paging.hints import Hint
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.prefetch import BlockView, TreePrefetch
 from tiergarten.accelerators.paging.replay_policy import BatchFlushReplay
@@ -37,6 +38,8 @@ from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.units import PS_PER_S, format_bytes
 
+MAX_PAGES = 1 << 28
+"""Bounds the arrays of a run: 1 TiB of 4 KiB pages."""
 NUM_DRAWS = 65_536
 """Random numbers drawn before a run for the random policies; used in turn."""
 
@@ -202,6 +205,9 @@ class UvmMachine:
             if size <= 0
         ]
         total = sum(allocations_bytes)
+        if total > MAX_PAGES * geometry.page_bytes:
+            message = f"{format_bytes(total)} are more than {MAX_PAGES} pages of {format_bytes(geometry.page_bytes)}"
+            problems.append(Problem(message + "; use larger pages", path="allocations"))
         if not allocations_bytes:
             problems.append(Problem("at least one allocation is needed", path="allocations"))
         if config.host_bytes is not None and total > config.host_bytes + config.device_bytes:
@@ -251,7 +257,7 @@ class UvmMachine:
         )
         return self._since(before, start)
 
-    def advise(self, allocation: int, hint: "Hint") -> None:  # noqa: F821
+    def advise(self, allocation: int, hint: Hint) -> None:
         """cudaMemAdvise on a whole allocation, see `hints.py`."""
         pages = self._pages(allocation)
         self.state.pages[pages] = hint.apply(self.state.pages[pages])
@@ -267,6 +273,10 @@ class UvmMachine:
                 moved += 1
         self.state.counts[Count.D2H_PAGES] += moved
         return moved
+
+    def counts(self) -> dict[str, int]:
+        """Totals since the machine was made, by the names of `Count` in lower case."""
+        return {count.name.lower(): int(self.state.counts[count]) for count in Count if count != Count.SIZE}
 
     def resident_bytes(self) -> int:
         """Bytes of pages on the device."""
@@ -309,7 +319,7 @@ class UvmMachine:
         on_device, valid = (flags & DEVICE) != 0, (flags & VALID) != 0
         view = BlockView(block, self.time_ps, state.plan == FAULTED, on_device, valid, full)
         policy = (self.config.prefetcher_when_full or self.config.prefetcher) if full else self.config.prefetcher
-        wish = np.asarray(policy.fetch(view), bool)  # type: ignore[attr-defined]
+        wish = np.asarray(policy.fetch(view), np.bool_)  # type: ignore[attr-defined]
         if wish.shape != (per_block,):
             message = f"{type(policy).__name__}.fetch returned shape {wish.shape}, expected ({per_block},)"
             raise InputError(Problem(message, path="prefetcher"))

@@ -13,6 +13,8 @@ from enum import Enum
 from heapq import heappop, heappush
 from itertools import pairwise
 
+import numpy as np
+
 from tiergarten.accelerators.serving.costs import Chunk, DecodeRun, StepCosts
 from tiergarten.accelerators.serving.kv_tiers import Admission, KvTiers
 from tiergarten.accelerators.serving.requests import RequestRecords
@@ -82,7 +84,9 @@ class ServingEngine:
         self._outputs: list[int] = trace.output_tokens.tolist()
         self._arrivals: list[int] = trace.arrivals_ps.tolist()
         self._block_size = trace.block_tokens
-        self.records = RequestRecords.of(trace, len(tiers.levels))
+        self.records = RequestRecords.of(
+            trace, np.array([sum(tokens) for tokens in self._block_tokens], np.int64), len(tiers.levels)
+        )
         self.state_ps = dict.fromkeys(DeviceState, 0)
         self.iterations = 0
         self.flops = 0

@@ -61,9 +61,9 @@ def request_metrics(trace: RequestTrace, records: RequestRecords, goals: Goals, 
 def hit_metrics(trace: RequestTrace, records: RequestRecords, levels: Sequence[str]) -> Metrics:
     """Hit rates in tokens, over all admitted requests and over the last half of the trace, and by level."""
     admitted = records.evicted_ps >= 0
-    tokens = max(int(trace.input_tokens[admitted].sum()), 1)
+    tokens = max(int(records.block_tokens[admitted].sum()), 1)
     later = admitted & (np.arange(len(trace)) >= len(trace) // 2)
-    later_tokens = max(int(trace.input_tokens[later].sum()), 1)
+    later_tokens = max(int(records.block_tokens[later].sum()), 1)
     metrics: Metrics = {
         "hit_rate": float(records.hit_tokens[admitted].sum() / tokens),
         "hit_rate_last_half": float(records.hit_tokens[later].sum() / later_tokens),

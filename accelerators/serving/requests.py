@@ -30,6 +30,8 @@ class RequestRecords:
     finished_ps: Int
     reload_ps: Int
     """int64[R, K]; column 0 is unused."""
+    block_tokens: Int
+    """Prompt tokens in the request's prefix blocks: those that can hit."""
     hit_tokens: Int
     """int64[R, K]: prompt tokens found in each level at admission."""
     computed_tokens: Int
@@ -39,7 +41,7 @@ class RequestRecords:
     """It could not have fitted into the device's memory even alone."""
 
     @classmethod
-    def of(cls, trace: RequestTrace, num_levels: int) -> "RequestRecords":
+    def of(cls, trace: RequestTrace, block_tokens: Int, num_levels: int) -> "RequestRecords":
         """Nothing has happened yet."""
         count = len(trace)
         return cls(
@@ -51,6 +53,7 @@ class RequestRecords:
             first_token_ps=np.full(count, NOT_YET, np.int64),
             finished_ps=np.full(count, NOT_YET, np.int64),
             reload_ps=np.zeros((count, num_levels), np.int64),
+            block_tokens=block_tokens,
             hit_tokens=np.zeros((count, num_levels), np.int64),
             computed_tokens=np.zeros(count, np.int64),
             reloaded_bytes=np.zeros(count, np.int64),

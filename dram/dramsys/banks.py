@@ -4,9 +4,8 @@ Every bank has its own queue, whatever the scheduler; a proposal depends only on
 computed once per change and kept.
 """
 
-from numba import njit
-
 from tiergarten.dram.dramsys.design import PagePolicy, Scheduler, SchedulerBuffer
+from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import NEVER, NONE, BankField, Command, FlightField, Scalar, TraceField
 
 _ACT, _PRE = int(Command.ACT), int(Command.PRE)
@@ -30,7 +29,7 @@ _IS_WRITE, _CLASS = int(TraceField.IS_WRITE), int(BankField.CLASS)
 CLASS_ACT, CLASS_READ, CLASS_WRITE, CLASS_PRE = 0, 1, 2, 3
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def has_space(policy, s, banks):
     """Whether the scheduler buffer admits one more request.
 
@@ -46,7 +45,7 @@ def has_space(policy, s, banks):
     return s[_QUEUED] < size
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def store(policy, requests, s, banks, flights, request):
     """Append a request to the queue of its bank."""
     bank = requests[request, _BANK]
@@ -70,7 +69,7 @@ def store(policy, requests, s, banks, flights, request):
     propose(policy, requests, s, banks, flights, bank)
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def remove(requests, s, banks, flights, request):
     """Take a request that hits the open row out of the queue of its bank; the caller lets the bank propose again."""
     bank = requests[request, _BANK]
@@ -97,7 +96,7 @@ def remove(requests, s, banks, flights, request):
         banks[bank, _FIRST_ROW_HIT] = entry
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def open_row(requests, banks, flights, bank, row):
     """Open a row and count the queued requests that hit it."""
     banks[bank, _OPEN_ROW] = row
@@ -114,7 +113,7 @@ def open_row(requests, banks, flights, bank, row):
     banks[bank, _FIRST_ROW_HIT] = first
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def close_row(banks, bank):
     """Mark the bank precharged."""
     banks[bank, _OPEN_ROW] = NONE
@@ -122,7 +121,7 @@ def close_row(banks, bank):
     banks[bank, _FIRST_ROW_HIT] = NONE
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def _same_kind_hit(requests, s, banks, flights, bank):
     """Oldest row hit of the kind of the last column command that passes no older access to its burst; else the oldest."""
     first = banks[bank, _FIRST_ROW_HIT]
@@ -139,7 +138,7 @@ def _same_kind_hit(requests, s, banks, flights, bank):
     return first
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def _has_further_hit(policy, requests, banks, flights, bank):
     """Whether another request than the one served next hits the open row, as far as the scheduler looks."""
     if policy.scheduler == _FIFO:
@@ -148,7 +147,7 @@ def _has_further_hit(policy, requests, banks, flights, bank):
     return banks[bank, _NUM_ROW_HITS] >= 2
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def _closes_row(policy, requests, banks, flights, bank):
     """Whether the page policy attaches an auto-precharge to a column command that hits the open row."""
     if policy.page_policy == _CLOSED:
@@ -160,7 +159,7 @@ def _closes_row(policy, requests, banks, flights, bank):
     return False
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def propose(policy, requests, s, banks, flights, bank):
     """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
     request = banks[bank, _HEAD]

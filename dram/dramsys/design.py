@@ -148,7 +148,10 @@ class ControllerDesign:
         ]
         if problems:
             raise InputError(problems)
-        return cls(**{knob.field: knob.values[int(index)] for knob, index in zip(KNOBS, indices, strict=True)})
+        values: dict[str, Any] = {
+            knob.field: knob.values[int(index)] for knob, index in zip(KNOBS, indices, strict=True)
+        }
+        return cls(**values)
 
     def to_indices(self) -> NDArray[np.int64]:
         """int64[10], the action indices. Raises InputError if the design is not on the grid."""
@@ -179,7 +182,7 @@ class ControllerDesign:
         Knobs left out keep their default. Raises InputError naming every unknown knob and value.
         """
         known = {knob.name: knob for knob in KNOBS}
-        chosen: dict[str, int] = {}
+        chosen: dict[str, Any] = {}
         problems = []
         for name, value in values.items():
             knob = known.get(name)
@@ -193,7 +196,7 @@ class ControllerDesign:
                 chosen[knob.field] = int(value)
         if problems:
             raise InputError(problems)
-        return cls(**chosen)  # type: ignore[arg-type]
+        return cls(**chosen)
 
     def to_knobs(self) -> dict[str, str | int]:
         """DRAMSys's names and spellings."""

@@ -5,14 +5,13 @@ which a request reaches the controller and the cycle at which its response reach
 no event queue is needed.
 """
 
-from numba import njit
-
 from tiergarten.dram.dramsys.design import Arbiter, ResponseQueue
+from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import NEVER, FlightField, Scalar, TraceField
 
 _SIMPLE, _REORDER = int(Arbiter.SIMPLE), int(Arbiter.REORDER)
 _IN_ORDER = int(ResponseQueue.REORDER)
-_NEXT_REQUEST, _ARRIVAL = int(Scalar.NEXT_REQUEST), int(Scalar.ARRIVAL)
+_NOW, _NEXT_REQUEST, _ARRIVAL = int(Scalar.NOW), int(Scalar.NEXT_REQUEST), int(Scalar.ARRIVAL)
 _FREED, _END_REQUEST = int(Scalar.FREED), int(Scalar.END_REQUEST)
 _NUM_RESPONDED, _NEXT_IN_ORDER = int(Scalar.NUM_RESPONDED), int(Scalar.NEXT_IN_ORDER)
 _LAST_FROM_CONTROLLER, _LAST_RESPONSE = int(Scalar.LAST_FROM_CONTROLLER), int(Scalar.LAST_RESPONSE)
@@ -24,7 +23,7 @@ _RESPONSE, _RESPONSE_ORDER = int(FlightField.RESPONSE), int(FlightField.RESPONSE
 _INITIATOR_FREE = int(FlightField.INITIATOR_FREE)
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def schedule_arrival(policy, requests, s, flights):
     """Set the cycle at which the next request reaches the controller, NEVER while it must wait for a transaction slot.
 
@@ -38,6 +37,7 @@ def schedule_arrival(policy, requests, s, flights):
     gap = policy.player_gap if request > 0 else 0
     if policy.arbiter == _SIMPLE:
         freed = max(s[_END_REQUEST], 0)
+        s[_FREED] = freed
         sent = max(requests[request, _SENDABLE], freed + gap)
         s[_ARRIVAL] = sent + policy.request_delay
     else:
@@ -55,7 +55,7 @@ def schedule_arrival(policy, requests, s, flights):
     flights[request, _INITIATOR_FREE] = freed
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def _to_initiator(policy, s, flights, request, gap):
     """Record the response of a request whose turn has come at the arbiter."""
     cycle = max(flights[request, _FROM_CONTROLLER], s[_LAST_RESPONSE] + gap)
@@ -65,7 +65,7 @@ def _to_initiator(policy, s, flights, request, gap):
     s[_NUM_RESPONDED] += 1
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def _from_controller(policy, s, flights, request):
     """Record that a request's response leaves the controller and pass it through the arbiter."""
     gap = 1 if policy.arbiter == _SIMPLE else policy.queue_gap
@@ -80,12 +80,13 @@ def _from_controller(policy, s, flights, request):
         return
     request = s[_NEXT_TO_INITIATOR]
     while request < len(flights) and flights[request, _FROM_CONTROLLER] != NEVER:
-        _to_initiator(policy, s, flights, request, policy.response_gap)
+        if flights[request, _RESPONSE] == NEVER:
+            _to_initiator(policy, s, flights, request, policy.response_gap)
         request += 1
     s[_NEXT_TO_INITIATOR] = request
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def respond(policy, s, flights, request, data_end):
     """A column command was issued whose data ends at `data_end`: fix every response that has become known."""
     flights[request, _DATA_END] = data_end
@@ -94,6 +95,30 @@ def respond(policy, s, flights, request, data_end):
         return
     request = s[_NEXT_IN_ORDER]
     while request < len(flights) and flights[request, _DATA_END] != NEVER:
-        _from_controller(policy, s, flights, request)
+        if flights[request, _FROM_CONTROLLER] == NEVER:
+            _from_controller(policy, s, flights, request)
         request += 1
     s[_NEXT_IN_ORDER] = request
+
+
+@compiled
+def release_held(policy, s, flights):
+    """Let go of responses that an earlier, in-order policy held back and this one does not."""
+    request = s[_NEXT_IN_ORDER]
+    while request < s[_NEXT_REQUEST] and flights[request, _FROM_CONTROLLER] != NEVER:
+        request += 1
+    s[_NEXT_IN_ORDER] = request
+    if policy.response_queue != _IN_ORDER:
+        for request in range(s[_NEXT_IN_ORDER], s[_NEXT_REQUEST]):
+            if flights[request, _DATA_END] != NEVER and flights[request, _FROM_CONTROLLER] == NEVER:
+                s[_LAST_FROM_CONTROLLER] = max(s[_LAST_FROM_CONTROLLER], s[_NOW])
+                _from_controller(policy, s, flights, request)
+    request = s[_NEXT_TO_INITIATOR]
+    while request < s[_NEXT_REQUEST] and flights[request, _RESPONSE] != NEVER:
+        request += 1
+    s[_NEXT_TO_INITIATOR] = request
+    if policy.arbiter != _REORDER:
+        for request in range(s[_NEXT_TO_INITIATOR], s[_NEXT_REQUEST]):
+            if flights[request, _FROM_CONTROLLER] != NEVER and flights[request, _RESPONSE] == NEVER:
+                s[_LAST_RESPONSE] = max(s[_LAST_RESPONSE], s[_NOW])
+                _to_initiator(policy, s, flights, request, 1)

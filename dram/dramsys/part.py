@@ -5,13 +5,13 @@ memory specification files of DRAMSys (tukl-msd/DRAMSys 2107966, `configs/memspe
 part that they describe; DRAMGym's reference results were made with the first two parts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiergarten.sim.errors import UnknownNameError, did_you_mean
+from tiergarten.sim.errors import InputError, Problem, UnknownNameError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,19 @@ class TimingCycles:
     """Read command to write command: RL + burst + 2 - WL (JESD79-3F 4.13.2; JESD79-4B 4.25 with a 1 tCK preamble)."""
     nRFC: int
     nREFI: int
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(f"must be a whole number above 0, got {getattr(self, field.name)!r}", path=field.name)
+            for field in fields(self)
+            if not isinstance(getattr(self, field.name), int) or getattr(self, field.name) < 1
+        ]
+        if not problems and self.nREFI <= self.nRFC + self.nRP + self.nRC:
+            problems.append(
+                Problem("refreshes leave no time for accesses: needs more than nRFC + nRP + nRC", path="nREFI")
+            )
+        if problems:
+            raise InputError(problems)
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,16 @@ refresh an idle rank goes on refreshing, first to pay back what it postponed, th
 pulled-in refreshes is used.
 """
 
-from numba import njit
-
-from tiergarten.dram.dramsys.state import NONE, Command, Scalar
+from tiergarten.dram.dramsys.jit import compiled
+from tiergarten.dram.dramsys.state import COUNTS, NONE, Command, Scalar
 
 _PREAB, _REFAB = int(Command.PREAB), int(Command.REFAB)
 _DUE, _BALANCE, _PULLING = int(Scalar.REFRESH_DUE), int(Scalar.REFRESH_BALANCE), int(Scalar.REFRESH_PULLING)
 _COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
-_QUEUED, _NUM_OPEN = int(Scalar.QUEUED), int(Scalar.NUM_OPEN)
+_QUEUED, _NUM_OPEN, _ACTIVE_CYCLES = int(Scalar.QUEUED), int(Scalar.NUM_OPEN), int(Scalar.ACTIVE_CYCLES)
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
     s[_COMMAND] = NONE
@@ -41,9 +40,10 @@ def decide_refresh(timing, policy, s, now):
     s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
+    s[_COMMAND] = NONE
     s[_BLOCKED] = 0
     if s[_PULLING] == 1:
         s[_BALANCE] -= 1
@@ -52,3 +52,20 @@ def note_refresh(timing, policy, s):
     if s[_BALANCE] <= -policy.refresh_max_pulled_in:
         s[_PULLING] = 0
         s[_DUE] += timing.refresh_interval
+
+
+@compiled
+def skip_idle_refreshes(timing, policy, s, wake):
+    """Pass over the refreshes of a long idle time before cycle `wake` at once.
+
+    A rank that is idle, closed and has used its budget of pulled-in refreshes does one refresh in each interval and is
+    otherwise as before, so whole intervals can be counted instead of simulated. The last two are left to be simulated.
+    """
+    is_settled = s[_PULLING] == 0 and s[_COMMAND] == NONE and s[_BALANCE] == -policy.refresh_max_pulled_in
+    if s[_QUEUED] > 0 or s[_NUM_OPEN] > 0 or not is_settled:
+        return
+    intervals = (wake - s[_DUE]) // timing.refresh_interval - 1
+    if intervals > 0:
+        s[_DUE] += intervals * timing.refresh_interval
+        s[COUNTS + _REFAB] += intervals
+        s[_ACTIVE_CYCLES] += intervals * timing.refresh_to_act

@@ -18,6 +18,7 @@ from tiergarten.dram.kernels.device import apply, bank_ready, is_wide, open_same
 from tiergarten.dram.kernels.layout import (
     ACCEPT_AT,
     ACTIVATE,
+    ACTIVE_DIRTY,
     ACTIVE_LIST,
     BANK,
     BANK_FIELDS,
@@ -89,9 +90,11 @@ from tiergarten.dram.kernels.layout import (
     ROW_BUS,
     ROW_COMMAND,
     ROW_SLOT,
+    RUNNING,
     SCOPE,
     SCOPES,
     SINGLE,
+    SPLIT,
     SPLIT_AT,
     SPLIT_DEADLINE,
     SPLIT_SLOT,
@@ -333,6 +336,7 @@ def visit_dual(m, requests, record, tick):
         apply(m, rck_command, m[SCOPES], 0, tick)
         record_command(m, record, tick, rck_command, NONE, m[SCOPES])
         m[RCK_RUNNING] = 1 if rck_command == RCKSTRT else 0
+        m[ACTIVE_DIRTY] = 1
         column_first = tick + 1
         m[DIRTY] = 1
     else:
@@ -453,48 +457,83 @@ def hand_in_maintenance(m, tick):
     return True
 
 
+@inlined
+def prepare(m, requests, record, until, stop_when_done):
+    """Go to the next tick at which something can happen, up to the choice of its commands: (RUNNING, tick).
+
+    Instead of RUNNING the status in which the run ends: REACHED, RECORD_FULL, DEADLOCK or OVERFLOW.
+    """
+    if stop_when_done and m[NEXT_REQUEST] >= requests.shape[0] and not has_work(m):
+        until = min(until, max(m[LAST_DONE], m[LAST_ACCEPT]))
+    if m[ACCEPT_AT] == NONE:
+        m[ACCEPT_AT] = accept_tick(m, requests)
+    accepted_at = m[ACCEPT_AT]
+    tick = min(accepted_at + 1, m[REFRESH_DUE], m[ISSUE_AT])
+    if m[NUM_CAPPED] > 0:
+        tick = min(tick, injection_due(m, m[CLOCK] + 1))
+    if tick > until:
+        if tick >= NEVER and until >= NEVER:
+            return DEADLOCK, tick
+        pass_ticks(m, until - m[CLOCK])
+        return REACHED, until
+    if tick - max(m[LAST_ISSUE], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
+        return DEADLOCK, tick
+    if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
+        return RECORD_FULL, tick
+    if tick - 1 > m[CLOCK]:
+        pass_ticks(m, tick - 1 - m[CLOCK])
+    if accepted_at == tick - 1:
+        m[COUNT_STALLS] += accepted_at - offer_tick(m, requests)
+        accept(m, requests, m[NEXT_REQUEST], accepted_at)
+        m[NEXT_REQUEST] += 1
+        m[LAST_ACCEPT] = accepted_at
+        m[ACCEPT_AT] = NONE
+        m[DIRTY] = 1
+    pass_ticks(m, 1)
+    if (m[REFRESH_DUE] == tick or m[NUM_CAPPED] > 0) and not hand_in_maintenance(m, tick):
+        return OVERFLOW, tick
+    return RUNNING, tick
+
+
 @kernel
-def run(m, requests, record, until, stop_when_done):
+def run_single(m, requests, record, until, stop_when_done):
+    """`run` for the generic controller."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_single(m, requests, record, tick)
+
+
+@kernel
+def run_dual(m, requests, record, until, stop_when_done):
+    """`run` for the HBM and GDDR7 controllers."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_dual(m, requests, record, tick)
+
+
+@kernel
+def run_split(m, requests, record, until, stop_when_done):
+    """`run` for the LPDDR controllers."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_split(m, requests, record, tick)
+
+
+RUNS = {SINGLE: run_single, DUAL: run_dual, SPLIT: run_split}
+
+
+def run(m, requests, record, until: int, stop_when_done: bool) -> int:
     """Advance the channel to tick `until`, or to the end of the requests if that comes first and is asked for.
 
     Returns REACHED, RECORD_FULL (call again with an empty record), DEADLOCK or OVERFLOW.
     """
-    total = requests.shape[0]
-    m[ACCEPT_AT] = NONE
-    while True:
-        if stop_when_done and m[NEXT_REQUEST] >= total and not has_work(m):
-            until = min(until, max(m[LAST_DONE], m[LAST_ACCEPT]))
-        if m[ACCEPT_AT] == NONE:
-            m[ACCEPT_AT] = accept_tick(m, requests)
-        accepted_at = m[ACCEPT_AT]
-        tick = min(accepted_at + 1, m[REFRESH_DUE], m[ISSUE_AT])
-        if m[NUM_CAPPED] > 0:
-            tick = min(tick, injection_due(m, m[CLOCK] + 1))
-        if tick > until:
-            if tick >= NEVER and until >= NEVER:
-                return DEADLOCK
-            pass_ticks(m, until - m[CLOCK])
-            return REACHED
-        if tick - max(m[LAST_ISSUE], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
-            return DEADLOCK
-        if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
-            return RECORD_FULL
-        if tick - 1 > m[CLOCK]:
-            pass_ticks(m, tick - 1 - m[CLOCK])
-        if accepted_at == tick - 1:
-            m[COUNT_STALLS] += accepted_at - offer_tick(m, requests)
-            accept(m, requests, m[NEXT_REQUEST], accepted_at)
-            m[NEXT_REQUEST] += 1
-            m[LAST_ACCEPT] = accepted_at
-            m[ACCEPT_AT] = NONE
-            m[DIRTY] = 1
-        pass_ticks(m, 1)
-        if (m[REFRESH_DUE] == tick or m[NUM_CAPPED] > 0) and not hand_in_maintenance(m, tick):
-            return OVERFLOW
-        kind = m[KIND]
-        if kind == SINGLE:
-            visit_single(m, requests, record, tick)
-        elif kind == DUAL:
-            visit_dual(m, requests, record, tick)
-        else:
-            visit_split(m, requests, record, tick)
+    return RUNS[int(m[KIND])](m, requests, record, until, stop_when_done)

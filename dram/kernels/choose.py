@@ -6,19 +6,31 @@ requests. A champion is the request whose command is ready first; of several rea
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, REFAB, REFPB, REFSB, RFMAB, RFMPB, WR
 from tiergarten.dram.kernels.compiled import inlined, kernel
-from tiergarten.dram.kernels.device import bank_ready, is_wide, open_same_bank, same_bank_ready, scope_ready
+from tiergarten.dram.kernels.device import (
+    access_ready,
+    bank_ready,
+    is_wide,
+    open_same_bank,
+    same_bank_ready,
+    scope_ready,
+)
 from tiergarten.dram.kernels.layout import (
     ACTIVATE,
     ACTIVATING,
     ACTIVE,
+    ACTIVE_AT,
     ACTIVE_BANKS,
+    ACTIVE_COMMAND,
+    ACTIVE_DIRTY,
     ACTIVE_LIST,
+    ACTIVE_PLACE,
     ARRIVE,
     BANK,
     BANK_LISTS,
     CHOSEN_QUEUE,
     CLOSED,
     COLUMN,
+    COMPATIBLE,
     ENTER_WRITE_ABOVE,
     FINAL,
     FLAGS,
@@ -28,6 +40,7 @@ from tiergarten.dram.kernels.layout import (
     IS_WRITE,
     KIND_AT,
     KIND_DIRTY,
+    KIND_SECOND,
     KIND_SLOT,
     LEAVE_WRITE_BELOW,
     LIST_LENGTH,
@@ -45,6 +58,7 @@ from tiergarten.dram.kernels.layout import (
     PAIR_BANK,
     PAIR_EDGE,
     PAIR_SCOPE,
+    PRECHARGE,
     PRIORITY_FIELDS,
     PRIORITY_HEAD,
     PRIORITY_RING,
@@ -92,7 +106,7 @@ def reads_blocked(m):
 @inlined
 def column_tick(m, bank, access, first):
     """First tick from `first` on at which an access to the bank's open row may issue."""
-    return max(first, m[bank + access], m[m[bank + SCOPE] + access]) | m[HALF_CLOCK]
+    return max(first, access_ready(m, access, bank)) | m[HALF_CLOCK]
 
 
 @inlined
@@ -137,17 +151,24 @@ def find_champion(m, kind, queue, first):
     number = queue * NUM_KINDS + kind
     entries = m[BANK_LISTS] + number * m[NUM_BANKS]
     field = QUEUE + queue * QUEUE_FIELDS + (HIT if kind == COLUMN else MISS)
+    second = NEVER
     for place in range(entries, entries + m[LIST_LENGTH + number]):
         bank = m[place]
         tick = kind_tick(m, kind, queue, bank, first)
-        if tick <= best_at:
+        if tick > best_at:
+            second = min(second, tick)
+        else:
             slot = m[bank + field]
-            if tick < best_at or m[slot + ID] < best_id:
-                best_at = tick
-                best_slot = slot
-                best_id = m[slot + ID]
+            if tick < best_at:
+                second = best_at
+            elif m[slot + ID] > best_id:
+                continue
+            best_at = tick
+            best_slot = slot
+            best_id = m[slot + ID]
     m[KIND_AT + kind] = best_at
     m[KIND_SLOT + kind] = best_slot
+    m[KIND_SECOND + kind] = second
     m[KIND_DIRTY + kind] = 0
 
 
@@ -167,25 +188,40 @@ def compare_champion(m, kind, queue, bank, first):
         offered = NONE
     if offered != NONE:
         tick = kind_tick(m, kind, queue, bank, first)
-        if tick < m[KIND_AT + kind] or (tick == m[KIND_AT + kind] and m[offered + ID] < m[slot + ID]):
+        at = m[KIND_AT + kind]
+        if tick > at:
+            m[KIND_SECOND + kind] = min(m[KIND_SECOND + kind], tick)
+        elif tick < at or m[offered + ID] < m[slot + ID]:
+            if tick < at:
+                m[KIND_SECOND + kind] = at
             m[KIND_AT + kind] = tick
             m[KIND_SLOT + kind] = offered
+
+
+@inlined
+def move_champion(m, kind, queue, first):
+    """Move a champion that could have issued before to `first`, or have it found anew if another may be ready by then."""
+    paired = kind == PRECHARGE and m[HALF_CLOCK] and m[PAIR_EDGE] >= m[KIND_AT + kind]
+    edge = first if kind == PRECHARGE else first | m[HALF_CLOCK]
+    if paired or edge >= m[KIND_SECOND + kind]:
+        m[KIND_DIRTY + kind] = 1
+    else:
+        m[KIND_AT + kind] = kind_tick(m, kind, queue, m[m[KIND_SLOT + kind] + BANK], first)
 
 
 @inlined
 def update_champions(m, queue, column_from, row_from):
     """Bring the champions of all kinds up to date for `queue`.
 
-    `column_from`, `row_from`: first ticks at which column and row commands may issue, the buses included. A champion
-    that could have issued before is found anew: an older request may have become ready by now.
+    `column_from`, `row_from`: first ticks at which column and row commands may issue, the buses included.
     """
     if queue != m[CHOSEN_QUEUE]:
         m[CHOSEN_QUEUE] = queue
         forget_champions(m)
     for kind in range(NUM_KINDS):
         first = column_from if kind == COLUMN else row_from
-        if m[KIND_AT + kind] < first:
-            m[KIND_DIRTY + kind] = 1
+        if m[KIND_DIRTY + kind] == 0 and m[KIND_AT + kind] < first:
+            move_champion(m, kind, queue, first)
         for place in range(TOUCHED, TOUCHED + m[NUM_TOUCHED]):
             if m[KIND_DIRTY + kind] == 0:
                 compare_champion(m, kind, queue, m[place], first)
@@ -209,7 +245,19 @@ def next_command(m, slot, access):
 
 @inlined
 def best_of_active(m, first, columns_only):
-    """Champion of the active buffer: (tick, place, command), `first` being the first tick with a free bus.
+    """Champion of the active buffer: (tick, place, command), `first` being the first tick with a free bus."""
+    if m[ACTIVE_DIRTY] or m[ACTIVE_AT] < first or m[COMPATIBLE]:
+        at, place, command = find_active(m, first, columns_only)
+        m[ACTIVE_AT] = at
+        m[ACTIVE_PLACE] = place
+        m[ACTIVE_COMMAND] = command
+        m[ACTIVE_DIRTY] = 0
+    return m[ACTIVE_AT], m[ACTIVE_PLACE], m[ACTIVE_COMMAND]
+
+
+@inlined
+def find_active(m, first, columns_only):
+    """Find the champion of the active buffer.
 
     Only a defect of the reference lets a request in the active buffer need anything but its access.
     """
@@ -224,6 +272,7 @@ def best_of_active(m, first, columns_only):
         bank = m[slot + BANK]
         access = WR if m[slot + FLAGS] & IS_WRITE else RD
         command = access
+        ready = access_ready(m, access, bank)
         if m[bank + ROW] == m[slot + TARGET_ROW]:
             if access == RD and reads_blocked(m):
                 continue
@@ -231,7 +280,8 @@ def best_of_active(m, first, columns_only):
             command = next_command(m, slot, access)
             if columns_only or not is_split_allowed(m, command, bank) or hides_behind_hit(m, slot, command):
                 continue
-        tick = max(first, bank_ready(m, command, bank)) | half
+            ready = bank_ready(m, command, bank)
+        tick = max(first, ready) | half
         if tick < best_at or (tick == best_at and m[slot + ARRIVE] < best_arrive):
             best_at = tick
             best_place = place

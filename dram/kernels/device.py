@@ -25,6 +25,7 @@ from tiergarten.dram.kernels.layout import (
     ACTIVATING,
     ACTIVE,
     ACTIVE_BANKS,
+    ACTIVE_DIRTY,
     BANK_FIELDS,
     BANKS_PER_GROUP,
     BANKS_PER_SCOPE,
@@ -47,6 +48,7 @@ from tiergarten.dram.kernels.layout import (
     OPERATION_FIELDS,
     OPERATIONS,
     PARENT,
+    REACHES_ACCESS,
     REF_RING,
     ROW,
     SCOPE,
@@ -54,13 +56,19 @@ from tiergarten.dram.kernels.layout import (
     SCOPES,
     SIZE,
     SPLIT,
+    STACK,
+    STACK_FIELDS,
+    STACK_LEVELS,
+    STACKS,
     TICKS,
     TO_ALL_SCOPES,
     TO_BANK,
     TO_NODE,
     TO_OTHER_SCOPES,
+    TO_OTHER_STACKS,
     TO_SCOPE,
     TO_SIBLINGS,
+    TO_STACK,
     WINDOW,
 )
 from tiergarten.dram.kernels.queues import forget_champions, sort_by_row, touch
@@ -83,8 +91,16 @@ def without_precharge(command):
 
 
 @inlined
+def access_ready(m, command, bank):
+    """First tick at which the device takes RD or WR for one bank, the bus apart."""
+    return max(m[bank + command], m[m[bank + SCOPE] + command], m[m[bank + STACK] + command - RD])
+
+
+@inlined
 def bank_ready(m, command, bank):
     """First tick at which the device takes `command` for one bank, the bus apart."""
+    if command == RD or command == WR:
+        return access_ready(m, command, bank)
     return max(m[bank + command], m[m[bank + SCOPE] + command])
 
 
@@ -164,6 +180,12 @@ def push_times(m, command, bank, clock):
             for other in range(m[SCOPES], end_scopes, SCOPE_FIELDS):
                 if effect == TO_ALL_SCOPES or other != scope:
                     raise_to(m, other + held, tick)
+        elif effect == TO_STACK:
+            raise_to(m, m[bank + STACK] + held - RD, tick)
+        elif effect == TO_OTHER_STACKS:
+            for stack in range(scope + STACKS, scope + STACKS + m[STACK_LEVELS] * STACK_FIELDS, STACK_FIELDS):
+                if stack != m[bank + STACK]:
+                    raise_to(m, stack + held - RD, tick)
         elif effect == TO_SIBLINGS:
             number = m[bank + NUMBER]
             parent = m[operation + PARENT]
@@ -239,6 +261,8 @@ def apply(m, command, target, row, clock):
         reach = m[COMMAND_REACH + command]
         for kind in range(NUM_KINDS):
             m[KIND_DIRTY + kind] |= (reach >> kind) & 1
+        if reach & REACHES_ACCESS:
+            m[ACTIVE_DIRTY] = 1
 
 
 @inlined

@@ -97,6 +97,11 @@ COUNT_REFRESHES: Final = 59
 SPLIT_AT: Final = 60
 """First tick at which the second half of the split activate may issue."""
 
+ACTIVE_DIRTY: Final = 61
+"""1 if the champion of the active buffer kept in the next elements is out of date."""
+ACTIVE_AT: Final = 62
+ACTIVE_PLACE: Final = 63
+ACTIVE_COMMAND: Final = 101
 LIST_LENGTH: Final = 104
 """Lengths of the lists of banks by queue and kind: reads' COLUMN, ACTIVATE, PRECHARGE, then the writes'."""
 COLUMN: Final = 0
@@ -115,6 +120,8 @@ NUM_TOUCHED: Final = 119
 TOUCHED: Final = 120
 """Banks whose requests or ticks have changed since the champions were found."""
 MOST_TOUCHED: Final = 4
+KIND_SECOND: Final = 124
+"""By kind: no other request than the champion becomes ready between the champion's tick and this one."""
 
 # Parameters: the device and the settings. They never change.
 KIND: Final = 64
@@ -188,7 +195,9 @@ COMMAND_BUS: Final = COMMAND_TICKS + NUM_COMMANDS
 COMMAND_DEEP: Final = COMMAND_BUS + NUM_COMMANDS
 """1 if a constraint below the scope holds the command back."""
 COMMAND_REACH: Final = COMMAND_DEEP + NUM_COMMANDS
-"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own."""
+"""Bit mask of the kinds whose ticks issuing the command changes at other banks than its own; REACHES_ACCESS besides."""
+REACHES_ACCESS: Final = 8
+"""Bit of commands that change the ticks of accesses anywhere."""
 FIRST_OPERATION: Final = COMMAND_REACH + NUM_COMMANDS
 """First operation of each command, and the end of the last one's: NUM_COMMANDS + 1 elements."""
 FIRST_RECORD: Final = FIRST_OPERATION + NUM_COMMANDS + 1
@@ -211,7 +220,11 @@ LEVEL_DONE: Final = SCOPE_DUE + 1
 """Rotating refresh: banks done in this round, by stack level; then the first ticks of the next round."""
 MOST_STACK_LEVELS: Final = 16
 LEVEL_FREE: Final = LEVEL_DONE + MOST_STACK_LEVELS
-SCOPE_FIELDS: Final = LEVEL_FREE + MOST_STACK_LEVELS
+STACKS: Final = LEVEL_FREE + MOST_STACK_LEVELS
+"""Earliest ticks of accesses by stack level (the nodes of level Sid): STACK_FIELDS elements each."""
+STACK_FIELDS: Final = 2
+"""Of RD, then of WR."""
+SCOPE_FIELDS: Final = STACKS + STACK_FIELDS * MOST_STACK_LEVELS
 
 # Fields of a bank. The first NUM_COMMANDS are earliest ticks by constraints below the scope.
 ROW: Final = NUM_COMMANDS
@@ -223,7 +236,9 @@ INJECTED: Final = NUM_COMMANDS + 3
 """1 while a precharge that the row policy asked for is under way."""
 SCOPE: Final = NUM_COMMANDS + 4
 NUMBER: Final = NUM_COMMANDS + 5
-QUEUE: Final = NUM_COMMANDS + 6
+STACK: Final = NUM_COMMANDS + 6
+"""Offset of the earliest ticks of accesses in the bank's stack level."""
+QUEUE: Final = NUM_COMMANDS + 7
 """The read queue's part of the bank, five fields; the write queue's follows."""
 HEAD: Final = 0
 TAIL: Final = 1
@@ -269,6 +284,8 @@ TO_ALL_SCOPES: Final = 3
 TO_OTHER_SCOPES: Final = 4
 TO_SIBLINGS: Final = 5
 TO_SCOPE_WINDOW: Final = 6
+TO_STACK: Final = 7
+TO_OTHER_STACKS: Final = 8
 HELD: Final = 1
 """The command that is held back."""
 TICKS: Final = 2
@@ -314,3 +331,4 @@ RECORD_FULL: Final = 1
 DEADLOCK: Final = 2
 OVERFLOW: Final = 3
 """The priority queue overflowed."""
+RUNNING: Final = 4

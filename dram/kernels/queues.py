@@ -4,6 +4,7 @@ from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.layout import (
     ACTIVATE,
     ACTIVATING,
+    ACTIVE_DIRTY,
     ADDRESS,
     ADDRESS_COUNTERS,
     ARRIVE,
@@ -144,6 +145,7 @@ def forget_champions(m):
     for kind in range(NUM_KINDS):
         m[KIND_DIRTY + kind] = 1
     m[NUM_TOUCHED] = 0
+    m[ACTIVE_DIRTY] = 1
 
 
 @inlined

@@ -2,11 +2,16 @@
 
 from tiergarten.dram.commands import ACT, ACT2, PRE, PREA, RD, WR
 from tiergarten.dram.kernels.compiled import inlined, kernel
-from tiergarten.dram.kernels.device import add_active, apply, is_wide
+from tiergarten.dram.kernels.device import access_ready, add_active, apply, is_wide
 from tiergarten.dram.kernels.layout import (
     ACCEPT_AT,
     ACTIVATE_WINDOW,
+    ACTIVE_AT,
+    ACTIVE_COMMAND,
+    ACTIVE_DIRTY,
     ACTIVE_LIST,
+    ACTIVE_PLACE,
+    ARRIVE,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -20,6 +25,7 @@ from tiergarten.dram.kernels.layout import (
     COUNT_ROW,
     FIRST_BANK,
     FLAGS,
+    HALF_CLOCK,
     ID,
     IS_WRITE,
     KIND,
@@ -35,6 +41,8 @@ from tiergarten.dram.kernels.layout import (
     NUM_RECORDED,
     NUM_UNISSUED_READS,
     NUMBER,
+    RCK_MODE,
+    RCK_WITH_START,
     READ_LATENCY,
     RECORD_COMMAND,
     RECORD_REQUEST,
@@ -142,19 +150,31 @@ def drop_active(m, place):
         m[k] = m[k + 1]
     if m[slot + FLAGS] & IS_WRITE == 0:
         m[NUM_ACTIVE_READS] -= 1
+    m[ACTIVE_DIRTY] = 1
     if m[COMPATIBLE]:
         forget_champions(m)
 
 
 @inlined
 def append_active(m, slot):
-    """Put a request whose row is open at the end of the active buffer."""
-    m[m[ACTIVE_LIST] + m[NUM_ACTIVE]] = slot
-    m[NUM_ACTIVE] += 1
-    if m[slot + FLAGS] & IS_WRITE == 0:
+    """Put a request whose row is open at the end of the active buffer, and compare it with the buffer's champion."""
+    place = m[NUM_ACTIVE]
+    m[m[ACTIVE_LIST] + place] = slot
+    m[NUM_ACTIVE] = place + 1
+    is_write = m[slot + FLAGS] & IS_WRITE
+    if not is_write:
         m[NUM_ACTIVE_READS] += 1
     if m[COMPATIBLE]:
         forget_champions(m)
+    elif m[RCK_MODE] == RCK_WITH_START:
+        m[ACTIVE_DIRTY] = 1
+    elif m[ACTIVE_DIRTY] == 0:
+        tick = access_ready(m, WR if is_write else RD, m[slot + BANK]) | m[HALF_CLOCK]
+        champion = m[m[ACTIVE_LIST] + m[ACTIVE_PLACE]]
+        if tick < m[ACTIVE_AT] or (tick == m[ACTIVE_AT] and m[slot + ARRIVE] < m[champion + ARRIVE]):
+            m[ACTIVE_AT] = tick
+            m[ACTIVE_PLACE] = place
+            m[ACTIVE_COMMAND] = WR if is_write else RD
     add_active(m, m[slot + BANK], 1)
 
 

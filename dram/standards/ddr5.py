@@ -1,4 +1,7 @@
-"""DDR5 SDRAM: 32-bit subchannels, bursts of 16, two-clock activate and column commands."""
+"""DDR5 SDRAM: 32-bit subchannels, bursts of 16, two-clock activate and column commands.
+
+Same-bank refresh (REFsb, in fine-granularity mode every tREFI2 / banks of a group) is ours beyond the reference.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
@@ -6,6 +9,7 @@ from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles,
 t = TimingNames(
     "rate nBL nCL nRCD nRP nRAS nRC nWR nRTP nCWL nPPD nCCDS nCCDL nCCDS_WR nCCDL_WR nRRDS nRRDL nWTRS nWTRL "
     "nFAW nRFC nREFI nCS tCK_ps "
+    "nRFCsb nREFIsb nREFSBRD"
 )
 
 ORGS = preset_table(
@@ -45,6 +49,9 @@ def secondary(org, timing):
         "nFAW": max(32, cycles((20_000 if org["dq"] <= 8 else 25_000) * rate, 2_000_000)),
         "nRFC": cycles(at_most(org["density"], ((8192, 195_000), (16384, 295_000), (32768, 410_000))), tck),
         "nREFI": cycles(3_900_000, tck),
+        "nRFCsb": cycles(at_most(org["density"], ((8192, 115_000), (16384, 130_000), (32768, 190_000))), tck),
+        "nREFIsb": cycles(1_950_000, tck * org["bank"]),
+        "nREFSBRD": cycles(30_000, tck),
     }
 
 
@@ -54,7 +61,7 @@ DDR5 = DramStandard(
     source="JEDEC JESD79-5C. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="GenericDDR",
     levels=("Channel", "Rank", "BankGroup", "Bank", "Row", "Column"),
-    commands=("ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab"),
+    commands=("ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab", "REFsb"),
     timings=t,
     prefetch=16,
     command_ticks={"ACT": 2, "RD": 2, "WR": 2, "RDA": 2, "WRA": 2},
@@ -86,6 +93,12 @@ DDR5 = DramStandard(
             rule("RDA",         "REFab",         t.nRP + t.nRTP),
             rule("WRA",         "REFab",         t.nCWL + t.nBL + t.nWR + t.nRP),
             rule("REFab",       "ACT PREab",     t.nRFC),
+            # Same-bank refresh, which the reference does not have: JESD79-5, refresh command timings.
+            rule("PREab",       "REFsb",         t.nRP),
+            rule("REFab",       "REFsb",         t.nRFC),
+            rule("REFsb",       "REFsb REFab",   t.nRFCsb),
+            rule("REFsb",       "ACT",           t.nREFSBRD),
+            rule("ACT",         "REFsb",         t.nRRDL),
         ),
         "BankGroup": (
             rule("RD RDA", "RD RDA", t.nCCDL),
@@ -102,6 +115,11 @@ DDR5 = DramStandard(
             rule("WR",    "PREpb",         t.nCWL + t.nBL + t.nWR),
             rule("RDA",   "ACT",           t.nRTP + t.nRP),
             rule("WRA",   "ACT",           t.nCWL + t.nBL + t.nWR + t.nRP),
+            rule("REFsb", "ACT",           t.nRFCsb),
+            rule("ACT",   "REFsb",         t.nRC),
+            rule("PREpb", "REFsb",         t.nRP),
+            rule("RDA",   "REFsb",         t.nRTP + t.nRP),
+            rule("WRA",   "REFsb",         t.nCWL + t.nBL + t.nWR + t.nRP),
         ),
     },
 )

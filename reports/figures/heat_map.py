@@ -129,7 +129,9 @@ def _draw_cells(axes: Axes, cells: np.ndarray, norm: Normalize, *, written: bool
         value = cells[row, column]
         if not np.isfinite(value):
             corner = (column - 0.5, row - 0.5)
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor="#eceef1", edgecolor="#9aa1ab", hatch="////", linewidth=0))
+            axes.add_patch(
+                Rectangle(corner, 1, 1, facecolor=style.EMPTY, edgecolor="#9aa1ab", hatch="////", linewidth=0)
+            )
         elif written:
             ink = "#ffffff" if norm(value) > 0.55 else "#101418"
             text = style.plain_number(float(f"{value:.3g}"))

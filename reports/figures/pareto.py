@@ -95,12 +95,13 @@ class Pareto:
 
     def caption(self, data: pd.DataFrame) -> str:
         star = data[data["chosen"]].iloc[0]
+        place = (
+            f"{format_metric(star['x_metric'], float(star['x']))}, {format_metric(star['y_metric'], float(star['y']))}"
+        )
+        count = int(data["on_front"].sum())
         return (
-            f"{len(data)} points; {int(data['on_front'].sum())} of them are bettered by none in both metrics. "
-            f"Starred: the point of the front "
-            f"nearest to the best of both, each scaled to the front's range: {style.label(star['point'], 120)} "
-            f"({format_metric(star['x_metric'], float(star['x']))}, "
-            f"{format_metric(star['y_metric'], float(star['y']))})."
+            f"{len(data)} points, {count} of them bettered by none in both metrics. Starred: the point of the front nearest to the "
+            f"best of both, each scaled to the front's range: {style.label(star['point'], 120)} ({place})."
         )
 
 

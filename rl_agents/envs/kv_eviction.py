@@ -101,5 +101,5 @@ class KvEviction(gymnasium.Env):
         assert self._run is not None
         question = self._run.question
         if question is None:
-            return np.zeros(self.observation_space.shape, np.float32)
+            return np.zeros(NUM_CANDIDATES * len(FEATURES), np.float32)
         return question.decision.features.ravel()

@@ -35,9 +35,12 @@ class Learned:
 
     def __init__(self, setup: EvictionSetup):
         weights = setup.params.weights if isinstance(setup.params, Learned.Params) else None
-        if setup.chooser is None and weights is None:
-            raise TiergartenError("the policy `learned` needs `weights`, or an agent that stands in for them")
-        self._choose: Chooser = setup.chooser or MlpChooser.load(weights)
+        chooser = setup.chooser
+        if chooser is None:
+            if weights is None:
+                raise TiergartenError("the policy `learned` needs `weights`, or an agent that stands in for them")
+            chooser = MlpChooser.load(weights)
+        self._choose: Chooser = chooser
         self._queue = RankQueue()
         self._clock = 0
         self._inserted: dict[int, int] = {}

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiergarten.calibration.affine import fit, law_of, relative_errors, solve
+from tiergarten.calibration.affine import fit, law_of, relative_errors
+from tiergarten.calibration.affine_law import solve
 from tiergarten.calibration.fitted_file import write_fitted
 from tiergarten.calibration.measured import Measured, read_measured
 from tiergarten.scenario.fitted import read_fitted

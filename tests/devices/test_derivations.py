@@ -65,6 +65,8 @@ def test_layer_overhead_is_kernels_attention_and_all_reduces(shared, gpu, node, 
     total_us = kernels_us + attention_us(shared, gpu) + 2 * all_reduce_us(shared, gpu)
     written_us = parse_ps(NUMBERS[node, "devices.gpu.overhead.layer"]) / 1e6
     assert total_us == pytest.approx(written_us, abs=0.3)
+    alone_us = parse_ps(NUMBERS[part, "devices.gpu.overhead.layer"]) / 1e6
+    assert kernels_us + attention_us(shared, gpu) == pytest.approx(alone_us, abs=0.3)
 
 
 @pytest.mark.parametrize(("gpu", "node", "part"), PARTS)

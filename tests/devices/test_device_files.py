@@ -88,7 +88,7 @@ def test_capacities_and_rates_are_of_a_plausible_size(tmp_path, file):
     """Guards against a slipped unit: no tier of today is outside these bounds."""
     schema = loaded(tmp_path, file).schema
     bounds = {
-        "sram": (1e8, 1e12), "hbm": (8e9, 2e12), "gddr": (1e9, 1e11), "ddr": (1e11, 2e13), "lpddr": (1e9, 1e12),
+        "sram": (1e8, 1e12), "hbm": (8e9, 2e12), "gddr": (1e9, 1e11), "ddr": (1e10, 2e13), "lpddr": (1e9, 1e12),
         "cxl": (1e11, 1e13), "flash": (1e11, 1e14),
     }  # fmt: skip
     for name in file.tree["tiers"]:

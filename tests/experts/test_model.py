@@ -93,6 +93,6 @@ def dgx_run(file: str, output_tokens: int):
     [("dgx-a100", 20, 2.0), ("dgx-h100", 20, 1.5), ("dgx-a100", 200, 3.2), ("dgx-h100", 200, 2.3)],
 )
 def test_expert_alone_is_as_much_faster_on_the_sn40l_node_as_published(file, output_tokens, published):
-    """Table V of the SN40L paper, rows of the expert alone; two digits are printed, and the model has no fitted part."""
+    """Table V of the SN40L paper, rows of the expert alone; two digits are printed. How independent each is: docs/experts.md."""
     speedup = dgx_run(file, output_tokens).duration_ps / dgx_run("sn40l-node", output_tokens).duration_ps
     assert speedup == pytest.approx(published, rel=0.08)

@@ -1,7 +1,7 @@
 """The bundled compositions of experts against the SN40L paper (MICRO 2024, arXiv 2405.07518).
 
 Switching times, capacity steps and footprint follow from tiers and links alone. Latency levels also need the time of one run,
-which comes from NVIDIA's published latencies (DGX) and a bandwidth model (SN40L); none of it from the paper's results.
+which comes from NVIDIA's published latencies (DGX) and a bandwidth model (SN40L). docs/experts.md says how independent each is.
 """
 
 import pytest

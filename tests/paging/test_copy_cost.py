@@ -71,7 +71,9 @@ def test_measured_h2d_table_within_3_percent_and_uvmsmart_curve_where_it_claims_
         assert rate == pytest.approx(row["value"] * 1e9, rel=0.001)
 
 
-@pytest.mark.parametrize(("generation", "lanes", "rate"), [(1, 1, 0.25e9), (3, 16, 15.754e9), (4, 16, 31.508e9), (5, 8, 31.508e9)])
+@pytest.mark.parametrize(
+    ("generation", "lanes", "rate"), [(1, 1, 0.25e9), (3, 16, 15.754e9), (4, 16, 31.508e9), (5, 8, 31.508e9)]
+)
 def test_pcie_table_matches_the_well_known_rates(generation, lanes, rate):
     assert pcie_raw_bytes_per_s(generation, lanes) == pytest.approx(rate, rel=1e-3)
 

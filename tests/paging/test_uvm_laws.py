@@ -27,7 +27,7 @@ from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.seeds import stream
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reference_uvm import ReferenceUvm  # noqa: E402
+from reference_uvm import ReferenceUvm
 
 BLOCK = 2 << 20
 HARDWARE = FaultHardware(utlbs=3, parked_per_utlb=4, buffer_entries=16, batch_entries=8)
@@ -85,7 +85,13 @@ def test_kernels_agree_with_an_independent_model(pages, device_blocks):
     result = machine.touch(make_lanes(np.array(pages)[:, None], hardware))
     oracle = ReferenceUvm(num_pages, device_blocks)
     oracle.touch(pages, slots=12, batch=8)
-    ours = (result["batches"], result["faulted_pages"], result["h2d_pages"], result["evictions"], result["evicted_pages"])
+    ours = (
+        result["batches"],
+        result["faulted_pages"],
+        result["h2d_pages"],
+        result["evictions"],
+        result["evicted_pages"],
+    )
     assert ours == (oracle.batches, oracle.faulted, oracle.fetched, oracle.evictions, oracle.evicted)
     assert set(np.flatnonzero(machine.state.pages & DEVICE)) == oracle.resident
 
@@ -108,7 +114,11 @@ def digest() -> dict:
             machine = UvmMachine(config, [3 * BLOCK, 5000])
             pages = draw.integers(0, 3 * 512, (4, 6))
             result = machine.touch(make_lanes(pages, hardware, width=2, is_write=True))
-            totals[f"{evictor} {replay}"] = [machine.time_ps, *result.counts.values(), int(machine.state.pages.astype(int).sum())]
+            totals[f"{evictor} {replay}"] = [
+                machine.time_ps,
+                *result.counts.values(),
+                int(machine.state.pages.astype(int).sum()),
+            ]
     return totals
 
 
@@ -146,11 +156,11 @@ def test_conservation_check_finds_a_lost_and_a_doubled_page():
     machine.touch(make_lanes(np.array([[0, 20]]), HARDWARE))
     flags = machine.state.pages.copy()
     machine.state.pages[3] &= ~np.uint8(DEVICE)
-    with pytest.raises(ConservationError, match="page 3 .* is nowhere"):
+    with pytest.raises(ConservationError, match=r"page 3 .* is nowhere"):
         machine.check()
     machine.state.pages[:] = flags
     machine.state.pages[4] |= 1
-    with pytest.raises(ConservationError, match="page 4 .* two places"):
+    with pytest.raises(ConservationError, match=r"page 4 .* two places"):
         machine.check()
 
 

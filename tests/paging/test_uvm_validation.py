@@ -60,7 +60,10 @@ def test_copy_times_of_the_real_runs_within_3_percent(reference):
     errors = []
     for _, values in rows(reference, "gtx1080ti_oversub_real").items():
         h2d_n, h2d_mib, h2d_us, d2h_n, d2h_mib, d2h_us = values[2:8]
-        for cost, count, mib, measured in ((PCIE3_X16_H2D, h2d_n, h2d_mib, h2d_us), (PCIE3_X16_D2H, d2h_n, d2h_mib, d2h_us)):
+        for cost, count, mib, measured in (
+            (PCIE3_X16_H2D, h2d_n, h2d_mib, h2d_us),
+            (PCIE3_X16_D2H, d2h_n, d2h_mib, d2h_us),
+        ):
             mean_bytes = round(mib * MIB / count)
             errors.append(abs(count * cost.duration_ps(mean_bytes) / 1e6 / measured - 1))
     assert len(errors) >= 34
@@ -102,7 +105,9 @@ def first_touch_ms(mib: float) -> float:
 def test_first_touch_curve_within_20_percent(reference):
     """SC'21 Fig. 1 (Titan V, no prefetch, read off to about 10 %)."""
     measured = rows(reference, "sc21_uvm_regular_access_total")
-    errors = {name: first_touch_ms(mib) / measured[name] - 1 for name, mib in FIRST_TOUCH_MIB.items() if name in measured}
+    errors = {
+        name: first_touch_ms(mib) / measured[name] - 1 for name, mib in FIRST_TOUCH_MIB.items() if name in measured
+    }
     assert len(errors) >= 12
     assert max(np.abs(list(errors.values()))) < 0.20, errors
 
@@ -113,7 +118,9 @@ def test_titan_v_costs_agree_with_figures_they_were_not_made_from():
     result = machine.touch(first_touch_lanes(machine.num_pages[0], HARDWARE))
     cost = costs.TITAN_V
     later_ps = result["driver_ps"] - result["first_touches"] * cost.setup_ps
-    slope_us_per_kb = (later_ps / result["batches"] - cost.batch_ps) / 1e6 / (result["h2d_pages"] * 4 / result["batches"])
+    slope_us_per_kb = (
+        (later_ps / result["batches"] - cost.batch_ps) / 1e6 / (result["h2d_pages"] * 4 / result["batches"])
+    )
     assert slope_us_per_kb == pytest.approx(0.68, rel=0.20)
     spread = UvmMachine(UvmConfig(device_bytes=1 << 30, prefetcher=NoPrefetch()), [60 * 2 * MIB])
     every_block_seen = np.arange(60) * 512
@@ -207,3 +214,16 @@ def test_uvmsmart_mode_counts_what_its_logs_of_hotspot_count(
     report = run(SmartConfig(12 * MIB * 100 // percent, prefetcher, evictor), [12 * MIB], list(range(3072)) * passes)
     ours = (report.faults, report.pages_evicted, report.pages_in)
     assert ours == pytest.approx((values[2], values[3], values[4]), rel=tolerance, abs=0 if tolerance == 0 else 1)
+
+
+def test_verification_finds_a_section_whose_mean_is_outside():
+    """Groups 30 % off each pass alone and fail together."""
+    from tiergarten.accelerators.paging.verification import compare, means_outside
+
+    group_us = costs.GTX_1080_TI.group_ps(10, 100, MIB, MIB) / 1e6
+    copies = [PCIE3_X16_H2D.duration_ps(MIB // 100) * 100 / 1e6, PCIE3_X16_D2H.duration_ps(MIB // 10) * 10 / 1e6]
+    for factor, outside in ((1.1, False), (0.75, True)):
+        row = [0, 0, 100, 1.0, copies[0], 10, 1.0, copies[1], 10, group_us * factor]
+        found = compare({"gtx1080ti_oversub_real": {"a": row}})
+        assert all(comparison.is_within for comparison in found)
+        assert bool(means_outside(found)) == outside

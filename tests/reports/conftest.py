@@ -7,21 +7,30 @@ import pytest
 from result_folders import Toy, write_folder
 
 from tiergarten.reports.folder import RunFolder
-from tiergarten.reports.html import make_report
+from tiergarten.reports.html import page
+from tiergarten.reports.perfetto import write_trace
+from tiergarten.reports.render import Drawn, draw_all, save_all
 
 
 @pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A result folder with figures, page and trace. Not to be changed."""
-    folder = write_folder(tmp_path_factory.mktemp("reported") / "synthetic-tiers-5f5f5f5f")
-    make_report(folder)
-    return folder
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A synthetic run. Not to be changed."""
+    return RunFolder.open(write_folder(tmp_path_factory.mktemp("reported") / "synthetic-tiers-5f5f5f5f"))
 
 
 @pytest.fixture(scope="session")
-def run(reported: Path) -> RunFolder:
-    """The same folder, opened."""
-    return RunFolder.open(reported)
+def drawings(run: RunFolder) -> dict[str, Drawn]:
+    """All figures of the run."""
+    return {result.name: result for result in draw_all(run) if isinstance(result, Drawn)}
+
+
+@pytest.fixture(scope="session")
+def reported(run: RunFolder, drawings: dict[str, Drawn]) -> Path:
+    """The run's folder with figures, page and trace. Not to be changed."""
+    save_all(run, drawings.values())
+    (run.path / "report.html").write_text(page(run, drawings.values()))
+    write_trace(run)
+    return run.path
 
 
 @pytest.fixture
@@ -48,9 +57,11 @@ HOSTILE = {
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reported folder in which every kind of name is hostile. Not to be changed."""
+    """A folder with page and trace in which every kind of name is hostile. Not to be changed."""
     toy = Toy(requests=60, transfers=300, title="<script>alert(1)</script>")
     folder = write_folder(tmp_path_factory.mktemp("hostile") / "run", toy, HOSTILE)
     (folder / "metrics.json").write_text('{"<script>alert(6)</script>_ms": 5, "note": "<b onclick=alert(7)>bold</b>"}')
-    make_report(folder)
+    run = RunFolder.open(folder)
+    (folder / "report.html").write_text(page(run, draw_all(run)))
+    write_trace(run)
     return folder

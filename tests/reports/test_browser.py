@@ -9,7 +9,7 @@ from headless_browser import NAMES, Browser, find_browser
 from tiergarten.reports import write_comparison
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     if program is None:
@@ -43,13 +43,13 @@ def test_every_figure_is_drawn(browser: Browser, reported: Path) -> None:
         const picture = figure.querySelector('svg, img').getBoundingClientRect();
         return [figure.id, picture.width, picture.height, figure.querySelectorAll('svg path, svg use, img').length];
     })""")
-    assert len(sizes) == 16
+    assert len(sizes) == 17
     for name, width, height, shapes in sizes:
         assert width > 250, name
         assert height > 100, name
         assert shapes > 5, name
     painted = browser.evaluate("""(() => {
-        const box = document.querySelector('#figure-breakdown svg path[style*="0072b2"]').getBoundingClientRect();
+        const box = document.querySelector('#figure-breakdown svg path[style*="--blue"]').getBoundingClientRect();
         return box.width > 20 && box.height > 5;
     })()""")
     assert painted
@@ -88,7 +88,7 @@ def test_hostile_names_stay_text(browser: Browser, hostile: Path) -> None:
     assert [url for url in visit.requests if not url.startswith("data:")] == [page.resolve().as_uri()]
     assert browser.evaluate("document.querySelectorAll('script, iframe, object, embed, a, form').length") == 0
     assert browser.evaluate("document.querySelector('h1').textContent") == "<script>alert(1)</script>"
-    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 16
+    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 17
 
 
 def test_a_comparison_is_quiet_and_drawn(browser: Browser, reported: Path, hostile: Path, tmp_path: Path) -> None:
@@ -97,3 +97,13 @@ def test_a_comparison_is_quiet_and_drawn(browser: Browser, reported: Path, hosti
     assert (visit.console, visit.dialogs) == ([], [])
     assert browser.evaluate("document.querySelectorAll('figure svg').length") == 1
     assert browser.evaluate("document.querySelectorAll('script').length") == 0
+
+
+def test_on_paper_no_table_is_wider_than_the_page(browser: Browser, reported: Path) -> None:
+    browser.open(reported / "report.html", width=700)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    widths = browser.evaluate(
+        "[...document.querySelectorAll('table, pre, figure')].map(e => e.getBoundingClientRect().width)"
+    )
+    assert len(widths) > 18
+    assert max(widths) <= 700

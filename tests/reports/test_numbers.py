@@ -1,5 +1,7 @@
 """Latency quantiles, metric names, sweeps and formats against values that can be checked in the head."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from tiergarten.reports import style
 from tiergarten.reports.compare import BETTER, DIFFERENT, SAME, WORSE, metric_change
+from tiergarten.reports.figures import names
 from tiergarten.reports.figures.learning_curve import STUDENT_T
 from tiergarten.reports.latency import cdf_points, latencies, quantile
 from tiergarten.reports.metrics import (
@@ -18,6 +21,7 @@ from tiergarten.reports.metrics import (
     quantity,
 )
 from tiergarten.reports.sweeps import knee, pareto_front, sort_values
+from tiergarten.reports.tables import TABLES
 
 small = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25)
 
@@ -151,3 +155,13 @@ def test_no_two_series_look_alike() -> None:
 def test_students_quantiles() -> None:
     stats = pytest.importorskip("scipy.stats", reason="checks the table against scipy")
     np.testing.assert_allclose(STUDENT_T, stats.t.ppf(0.975, np.arange(1, 31)), atol=6e-4)
+
+
+def test_the_documentation_names_every_figure_and_every_series() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reports.md").read_text()
+    for name in [*names(), *(table for table in TABLES if table.startswith("series/"))]:
+        assert f"`{name}`" in text, name
+    for table, columns in TABLES.items():
+        if table.startswith("series/"):
+            row = next(line for line in text.splitlines() if line.startswith(f"| `{table}`"))
+            assert all(column in row for column in columns), table

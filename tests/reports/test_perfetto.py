@@ -112,6 +112,16 @@ def test_a_transfer_stands_on_every_link_of_its_route(copy: Path) -> None:
         assert (event["ts"], event["dur"], event["args"]["waited_us"], event["args"]["request"]) == (2.0, 3.0, 2.0, 7)
 
 
+def test_what_goes_over_no_link_takes_no_room(copy: Path) -> None:
+    transfers = RunFolder.open(copy).table("transfers")
+    own = pd.concat([transfers.assign(id=transfers["id"] + 10_000 * (turn + 1), route="") for turn in range(5)])
+    write_table(copy, "transfers", pd.concat([transfers, own]))
+    trace = perfetto_trace(RunFolder.open(copy))
+    shown = slices(trace, "link pcie") + slices(trace, "link nvme-bus")
+    assert sorted(event["args"]["id"] for event in shown) == transfers["id"].tolist()
+    assert trace["otherData"]["sampling"] == ["15000 accesses of the device to tiers beside it: only as bandwidth"]
+
+
 def test_a_long_run_is_sampled_and_says_so(copy: Path) -> None:
     count = 10 * MAX_TRANSFERS
     start = np.arange(count) * 1000

@@ -134,6 +134,13 @@ def test_request_that_cannot_fit_is_rejected_and_the_rest_served(tmp_path):
     assert served.requests["finished_ps"].to_pylist()[1] == -1
 
 
+def test_trace_of_which_nothing_fits_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_ms,input_tokens,output_tokens\n0,900000000,5\n")
+    with pytest.raises(ScenarioError, match="none of the 1 requests fits"):
+        simulate(load_scenario("kv-tiers", [f"workload.requests={{source: file, path: {path}}}"]))
+
+
 def test_beginning_of_the_mooncake_trace_is_served(shared):
     path = shared / "reference/traces/mooncake_conversation.csv"
     served = simulate(

@@ -1,6 +1,6 @@
-"""The serving engine against a real vLLM 0.19 run: Llama-3.1-8B on an RTX PRO 6000, 300 ShareGPT requests.
+"""The serving engine against real servers: vLLM 0.19 on an RTX PRO 6000, and TensorRT-LLM on an H100.
 
-The device's numbers come from its data sheet (503.8 dense bf16 TFLOP/s, 1792 GB/s) and from profiles of single operators on the
+vLLM: Llama-3.1-8B, 300 ShareGPT requests with their own times. The card's numbers come from its data sheet (503.8 dense bf16 TFLOP/s, 1792 GB/s) and from profiles of single operators on the
 same card: 2048-token layers reach 0.74 of the peak rate, one-token layers stream weights at 0.80 of the bandwidth, small
 kernels take 20 us per layer. None of them is fitted to the run.
 """
@@ -83,3 +83,59 @@ def test_one_number_fitted_to_half_of_the_requests_predicts_the_other_half(share
     assert held_out.ttft_ms < 0.02
     assert held_out.tpot_ms < 0.045
     assert held_out.e2e_ms < 0.02
+
+
+def benchmark_points(shared, model, tp):
+    """Closed-loop benchmarks of an H100 system: (requests at a time, input tokens, output tokens, measured TPOT in ms)."""
+    table = pd.read_csv(shared / "reference/gpu/serving_silicon_ttft_tpot.csv", low_memory=False)
+    points = table[
+        (table.model_path == model) & (table.system == "h100_sxm") & (table["mode"] == "agg") & (table.tp_size == tp)
+    ]
+    return [(int(p.batch_size), int(p.isl), int(p.osl), p.silicon_tpot_ms) for p in points.itertuples()]
+
+
+def simulated_tpot_ms(scenario, tmp_path, running, inputs, outputs):
+    """Mean TPOT while `running` requests are under way: the second third of three times as many."""
+    path = tmp_path / "load.csv"
+    path.write_text("arrival_ms,input_tokens,output_tokens\n" + f"0,{inputs},{outputs}\n" * 3 * running)
+    overrides = [
+        f"workload.requests={{source: file, path: {path}}}",
+        "workload.cache=[hbm]",
+        f"workload.batching={{max_requests: {running}, max_tokens: 8192}}",
+    ]
+    requests = simulate(load_scenario(scenario, overrides)).requests.to_pandas()[running : 2 * running]
+    return (requests.finished_ps - requests.first_token_ps).mean() / 1e9 / (outputs - 1)
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_tpot_of_tensorrt_llm_on_h100_within_3_percent(shared, tmp_path, every):
+    """42 benchmarks of Llama-3.1-8B, 8 to 128 requests at a time; devices/h100-sxm as it is, nothing fitted.
+
+    The mean absolute error of TPOT is 2.8 %, the worst 10 %. TTFT hangs on how a benchmark was started, which is not known.
+    """
+    points = benchmark_points(shared, "meta-llama/Llama-3.1-8B-Instruct", 1)
+    assert len(points) == 42
+    errors = [
+        simulated_tpot_ms("kv-tiers", tmp_path, running, inputs, outputs) / measured_ms - 1
+        for running, inputs, outputs, measured_ms in points[::every]
+    ]
+    assert np.mean(np.abs(errors)) < 0.035
+    assert np.max(np.abs(errors)) < 0.12
+    assert abs(np.median(errors)) < 0.02
+
+
+def test_tpot_of_vllm_on_eight_h100_is_a_lower_bound(shared, tmp_path):
+    """15 benchmarks of Llama-3.1-70B in fp8, devices/dgx-h100 as it is: 3 to 6 % too low up to 8 requests, 27 % at 64.
+
+    The fixed cost per layer holds the all-reduces of a single token; those of larger batches probably take longer.
+    """
+    path = tmp_path / "dgx.yaml"
+    path.write_text(
+        "schema_version: 1\nname: dgx\ninclude: [devices/dgx-h100]\nworkload:\n  kind: serving\n"
+        "  model: {name: llama-3-70b, weight_bytes_per_value: 1}\n  number_format: fp8\n  cache: [hbm]\n"
+    )
+    points = benchmark_points(shared, "meta-llama/Llama-3.1-70B", 8)
+    assert len(points) == 15
+    for running, inputs, outputs, measured_ms in points:
+        ratio = simulated_tpot_ms(path, tmp_path, running, inputs, outputs) / measured_ms
+        assert (0.92 if running <= 8 else 0.70) < ratio < 1

@@ -312,7 +312,11 @@ def series_tables(random: np.random.Generator) -> dict[str, pd.DataFrame]:
         {"metric": "ttft_p99_ms", "knob": knob, "change": change, "value": 400 * (1 + effect), "base_value": 400.0}
         for knob, effects in knobs.items() for change, effect in zip((-0.2, 0.2), effects, strict=True)
     ])  # fmt: skip
+    iterations = pd.DataFrame(
+        {"iteration": np.arange(300), "wall_ms": 25 + random.random(300), "batch": np.arange(300) % 40}
+    )
     return {
+        "series/iterations": iterations,
         "series/bandwidth_latency": pd.concat(curves), "series/roofline_roofs": roofs, "series/roofline_ops": ops,
         "series/parity": parity, "series/learning_curve": learning, "series/learning_reference": reference,
         "series/sensitivity": sensitivity,

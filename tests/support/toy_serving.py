@@ -19,6 +19,7 @@ from tiergarten.sim.prefix import prefix_tree
 from tiergarten.sim.system import System
 from tiergarten.sim.tier import Tier, TierSpec
 from tiergarten.sim.trace import RequestTrace
+from tiergarten.testing import any_candidate
 
 TOY = ModelShape(layers=1, hidden=8, heads=2, kv_heads=1, head_size=4, feed_forward=16, vocabulary=32)
 """2 x 4 x 2 = 16 bytes of keys and values per token."""
@@ -94,7 +95,7 @@ def serve(
                 for node in tree.nodes[tree.offsets[r] : tree.offsets[r + 1]].tolist()
             ]
         )
-        setup = EvictionSetup(count, FutureUses(uses), np.random.default_rng(0))
+        setup = EvictionSetup(count, FutureUses(uses), np.random.default_rng(0), chooser=any_candidate)
         made = eviction_policies.get(policy)(setup)
         parents = [0] if tree is None else tree.parents.tolist()
         levels.append(Level(name, count * BLOCK_BYTES, BLOCK_BYTES, made, parents))

@@ -12,7 +12,7 @@ from tiergarten.workloads.traffic import Traffic
 CASES = [
     pytest.param(example, id=f"{name}-{number}")
     for name, kernel in KERNELS.items()
-    for number, example in enumerate(kernel.examples())
+    for number, example in enumerate([*kernel.examples(), kernel()])
 ]
 
 

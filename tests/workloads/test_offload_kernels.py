@@ -443,3 +443,12 @@ def test_flexgen_weights_cross_once_per_block_of_batches():
     one, many = (traffic(record(Flexgen(batches=n))[1]) for n in (1, 4))
     assert one["host_weights"] == many["host_weights"]
     assert many["host_kv"].read_bytes == 4 * one["host_kv"].read_bytes
+
+
+def test_memo_buffers_are_handed_over_in_turn():
+    """Layer i + 2 is computed after layer i left; layer i is fetched after layer i + 2's backward released the buffer."""
+    ops = record(MemoSwap(layers=5))[1].ops
+    number = {name: op for op, name in enumerate(ops.names)}
+    for layer in range(3):
+        assert number[f"offload {layer}"] in ops.waits_for(number[f"forward {layer + 2}"])
+        assert number[f"backward {layer + 2}"] in ops.waits_for(number[f"prefetch {layer}"])

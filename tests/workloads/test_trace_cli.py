@@ -41,6 +41,13 @@ def test_kernel_is_recorded_and_drawn(tmp_path):
     assert "quest" in run("kernels")
 
 
+def test_program_goes_to_chakra_and_back(tmp_path):
+    run("kernel", "quest", "-s", "tokens=64", "--out", tmp_path / "q.trace")
+    run("export", tmp_path / "q.trace", "--out", tmp_path / "q.et.gz")
+    run("import", tmp_path / "q.et.gz", "--out", tmp_path / "back.trace")
+    assert (tmp_path / "back.trace").read_bytes() == (tmp_path / "q.trace").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

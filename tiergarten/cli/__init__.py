@@ -74,6 +74,6 @@ def _print_error(error: TiergartenError) -> None:
     lines = [str(problem) for problem in problems] or [str(error)]
     for line in lines:
         console.print("[bold red]error[/]", end=" ")
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, emoji=False)
     if len(lines) > 1:
         console.print(f"{len(lines)} problems; nothing was run", style="dim")

@@ -132,7 +132,7 @@ def sweep(
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`."),
+        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`; several make a grid."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run points side by side.")] = 2,
     out: Out = Path("runs"),
@@ -146,15 +146,15 @@ def sweep(
     from tiergarten.api import run_sweep
     from tiergarten.cli.progress import Bar
     from tiergarten.scenario import load_scenario
-    from tiergarten.sweep import override_for_vary
+    from tiergarten.sweep import overrides_for_vary
 
-    loaded = load_scenario(scenario, [*(overrides or []), *(override_for_vary(v) for v in vary or [])])
+    loaded = load_scenario(scenario, [*(overrides or []), *overrides_for_vary(vary or [])])
     with Bar(f"sweeping {loaded.name}", quiet or as_json) as bar:
         folder, table = run_sweep(loaded, out, workers, bar.update)
     if as_json:
         print(json.dumps({"folder": str(folder), "points": table.to_pylist()}))
     elif not quiet:
-        Console().print(f"{len(table)} points: {folder / 'sweep.parquet'}", highlight=False)
+        Console().print(f"{len(table)} points: {folder / 'report.html'}", highlight=False)
 
 
 @app.command()
@@ -170,22 +170,20 @@ def compare(
 
     Example:  tiergarten compare runs/kv-tiers-1a2b3c4d runs/kv-tiers-5e6f7a8b
     """
-    from tiergarten.reports import compare_runs, write_comparison
+    from tiergarten.reports import compare_metrics, write_comparison
 
-    rows = compare_runs(first, second).metrics.to_dict("records")
+    rows = compare_metrics(first, second)
     page = write_comparison(first, second, out) if out is not None else None
     if as_json:
-        listed = [
-            {name: None if value != value else value for name, value in row.items()} for row in rows
-        ]  # NaN is not JSON
-        print(json.dumps({"metrics": listed, "page": str(page) if page else None}))
+        print(json.dumps({"metrics": rows, "page": str(page) if page else None}))
         return
     table = Table(title=f"{first.name}  against  {second.name}")
-    for column in ("metric", "first", "second", "change"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    for column in ("metric", "first", "second", "change", "second is"):
+        justify = "left" if column in ("metric", "second is") else "right"
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
-        change = "" if row["change"] != row["change"] else f"{row['change']:+.2%}"
-        table.add_row(row["key"], _number(row["first"]), _number(row["second"]), change)
+        change = "" if row["change_percent"] is None else f"{row['change_percent']:+.2f}%"
+        table.add_row(row["metric"], _number(row["first"]), _number(row["second"]), change, row["verdict"])
     Console().print(table)
     if page is not None:
         print(page)
@@ -199,9 +197,11 @@ def report(
 
     Example:  tiergarten report runs/kv-tiers-1a2b3c4d
     """
+    from tiergarten.cli.progress import Bar
     from tiergarten.reports import make_report
 
-    page = make_report(folder)
+    with Bar("drawing", quiet or as_json) as bar:
+        page = make_report(folder, progress=bar.update)
     if as_json:
         print(json.dumps({"report": str(page)}))
     elif not quiet:

@@ -25,7 +25,7 @@ def search(
     Example:  tiergarten search docs/examples/jobs/ddr-size.yaml
     """
     from tiergarten.cli.progress import Bar
-    from tiergarten.reports import make_figures
+    from tiergarten.reports import make_report
     from tiergarten.rl_agents import require_rl
 
     require_rl()
@@ -33,7 +33,7 @@ def search(
 
     with Bar(f"searching with {job.stem}", quiet or as_json) as bar:
         folder, _, summary = run_job(job, out, bar.update)
-    make_figures(folder, ["learning-curve"])
+    make_report(folder)
     if as_json:
         print(json.dumps({"folder": str(folder), **summary}))
     elif not quiet:

@@ -123,6 +123,37 @@ def kernels(as_json: Json = False) -> None:
 
 
 @app.command()
+def torch(
+    program: Annotated[
+        str, typer.Argument(help="FILE.py:FUNCTION; the function gives (model, args) or (model, args, kwargs).")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
+    meta: Annotated[
+        bool, typer.Option("--meta", help="Build and run on the meta device: sizes only, no memory.")
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Forward, backward and an AdamW step, instead of a forward.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Record a PyTorch program. The file is run: record only what you trust.
+
+    Example:  tiergarten trace torch my_model.py:build --meta --out llama.trace
+    """
+    from tiergarten.sim.trace_io import save_trace
+    from tiergarten.workloads.recorders.program import record_program
+
+    trace = record_program(program, meta=meta, train=train)
+    save_trace(trace, out)
+    found = {"trace": str(out), "operations": len(trace.ops), "accesses": len(trace.accesses),
+             "objects": len(trace.objects), "flops": float(trace.ops.flops.sum())}  # fmt: skip
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print(f"{out}: {len(trace.ops)} operations, {len(trace.accesses)} accesses, {len(trace.objects)} objects")
+
+
+@app.command()
 def generate(
     pattern: Annotated[str, typer.Argument(help="stream, stride, random, pointer_chase, hot_set or llm_decode.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .trace, or text with --format.")],
@@ -159,6 +190,42 @@ def convert(
     write_addresses(read_addresses(file, align_bytes=align), out, format_name)
 
 
+@app.command("export")
+def export_program(
+    file: Annotated[Path, typer.Argument(help="A .trace file of a program.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Chakra execution trace to write, .et; .gz compresses.")],
+) -> None:
+    """Write a program's trace as a Chakra execution trace, memory nodes included.
+
+    Example:  tiergarten trace export decode.trace --out decode.et
+    """
+    from tiergarten.sim.trace_io import load_trace
+    from tiergarten.workloads.exchange.chakra import write_chakra
+
+    write_chakra(load_trace(file), out)
+
+
+@app.command("import")
+def import_program(
+    file: Annotated[
+        Path, typer.Argument(help="A Chakra execution trace (.et), or PyTorch's execution trace (.json); plain or .gz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
+) -> None:
+    """Read another tool's program trace.
+
+    Of Chakra, nodes become operations and memory nodes accesses; of PyTorch's observer, operators and their tensors.
+
+    Example:  tiergarten trace import rank0.et --out rank0.trace
+    """
+    from tiergarten.sim.trace_io import save_trace
+    from tiergarten.workloads.exchange.chakra import read_chakra
+    from tiergarten.workloads.exchange.execution_trace import read_execution_trace
+
+    is_json = file.name.removesuffix(".gz").endswith(".json")
+    save_trace(read_execution_trace(file) if is_json else read_chakra(file), out)
+
+
 def _block_bytes(text: str | None, default: str) -> int:
     from tiergarten.sim.errors import TiergartenError
     from tiergarten.sim.units import parse_bytes
@@ -178,7 +245,7 @@ def _configured(kind: Any, name: str, settings: list[str]) -> Any:
 
     from tiergarten.sim.errors import TiergartenError, did_you_mean
 
-    defaults = {field.name: field.default for field in fields(kind)}
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -200,7 +267,8 @@ def _generated(pattern: Any, seed: int) -> "AddressTrace":
     from tiergarten.sim.errors import TiergartenError
 
     try:
-        return pattern.generate(seed)
+        generated: AddressTrace = pattern.generate(seed)
+        return generated
     except (ValueError, MemoryError) as error:
         raise TiergartenError(str(error)) from error
 

@@ -187,6 +187,9 @@ class Serving(Driver):
         engine.start()
         machine.run()
         engine.check_done()
+        if engine.records.is_rejected.all():
+            message = f"none of the {len(trace)} requests fits into {format_bytes(levels[0].capacity_bytes)} beside the weights"
+            raise ScenarioError(Problem(message, path=f"tiers.{params.cache[0]}.capacity"))
         return self._output(machine, engine, trace, device)
 
     def _step_costs(self, machine: Machine, device: DeviceSpec) -> StepCosts:

@@ -20,6 +20,7 @@ from tiergarten.scenario.schema import Component, ScenarioSchema
 from tiergarten.scenario.yaml_tree import Key, Tree
 from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
 from tiergarten.sim.memory import memory_models
+from tiergarten.sim.params import locate
 from tiergarten.sim.registry import Registry
 
 _PLAIN_MESSAGES = {
@@ -60,7 +61,7 @@ class Scenario:
         """
         values = strip_provenance(self.tree.value)
         kept = {key: value for key, value in values.items() if key not in ("title", "sources", "outputs", "sweep")}
-        kept["files"] = {name: _digest(self.base / name) for name in sorted(_file_names(kept, self.base))}
+        kept["files"] = {name: _digest(path) for name, path in sorted(_files(kept, self.base))}
         return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_yaml(self) -> str:
@@ -72,18 +73,15 @@ class Scenario:
         return text.getvalue()
 
 
-def _file_names(value: Any, base: Path) -> Iterable[str]:
-    """Every text in the tree that names a file."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _file_names(item, base)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _file_names(item, base)
-    elif (
-        isinstance(value, str) and "." in value and len(value) < 4096 and "\0" not in value and (base / value).is_file()
-    ):
-        yield value
+def _files(value: Any, base: Path) -> Iterable[tuple[str, Path]]:
+    """Every text in the tree that names a file, with that file."""
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _files(item, base)
+    elif isinstance(value, str) and "." in value and len(value) < 4096 and "\0" not in value:
+        path = locate(Path(value), base)
+        if path is not None:
+            yield value, path
 
 
 def _digest(path: Path) -> str:

@@ -94,8 +94,8 @@ class Bitstack:
     def _restore(self, packed: Array, kind: type) -> Array:
         """sign ⊙ (left·rightᵀ) of one packed block."""
         signs = self.rows * self.columns // 8
-        sign = 1 - 2 * np.unpackbits(packed[:signs]).astype(kind).reshape(self.rows, self.columns)
-        factors = packed[signs:].copy().view(np.float16).astype(kind)
+        sign: Array = 1 - 2 * np.unpackbits(packed[:signs]).astype(kind).reshape(self.rows, self.columns)
+        factors: Array = packed[signs:].copy().view(np.float16).astype(kind)
         left = factors[: self.rank * self.rows].reshape(self.rows, self.rank)
         right = factors[self.rank * self.rows :].reshape(self.columns, self.rank)
         return sign * (left @ right.T)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class ByteScale:
         for layer in range(self.layers):
             y, held = self._forward(recorder, layer, y, arrays[layer])
             kept.append(held)
-        gradient, found = dy, []
+        gradient, found = dy, list[dict[str, Array]]()
         for layer in reversed(range(self.layers)):
             gradient, of_weights = self._backward(recorder, layer, gradient, (kept[layer], arrays[layer]))
             found = [of_weights, *found]
@@ -65,53 +66,49 @@ class ByteScale:
         return 0 < layer < self.layers - 1 and self.moved_tokens > 0
 
     def _forward(self, recorder: AnyRecorder, layer: int, x: Array, weights: dict) -> tuple[Array, dict]:
-        """(output, where the layer's activations are: name -> (moved part, staying part))."""
+        """(output, where the layer's activations are: name -> moving and staying rows)."""
         cut = self.moved_tokens if self._leaves(layer) else 0
         with recorder.op(f"forward {layer}", layer_flops(self.tokens, self.hidden), COMPUTE):
             y, tensors = forward(x, {name: part[:] for name, part in weights.items()})
-            held = {}
+            held: dict[str, dict[str, Any]] = {}
             for name, part in tensors.items():
-                halves = []
-                for label, rows in (("moving", part[:cut]), ("staying", part[cut:])):
-                    array = None
-                    if len(rows):
-                        empty = np.zeros(rows.shape, np.float32)
-                        array = recorder.array(f"{label}[{layer} {name}]", empty, Role.ACTIVATION)
-                        array[:] = rows
-                    halves.append(array)
-                held[name] = halves
+                pieces = {"moving": part[:cut], "staying": part[cut:]}
+                held[name] = {label: self._keep(recorder, f"{label}[{layer} {name}]", rows)
+                              for label, rows in pieces.items() if len(rows)}  # fmt: skip
         if cut:
             with recorder.op(f"offload {layer}", stream=TO_HOST):
-                for name, halves in held.items():
-                    empty = np.zeros(halves[0].shape, np.float32)
-                    host = recorder.array(f"host[{layer} {name}]", empty, Role.ACTIVATION)
-                    host[:] = halves[0][:]
-                    recorder.free(halves[0])
-                    halves[0] = host
+                for name, pieces in held.items():
+                    self._move(recorder, pieces, f"host[{layer} {name}]")
         return y, held
+
+    def _keep(self, recorder: AnyRecorder, name: str, rows: Array) -> Any:
+        """A new object that holds `rows`; call inside an operation."""
+        array = recorder.array(name, np.zeros(rows.shape, np.float32), Role.ACTIVATION)
+        array[:] = rows
+        return array
+
+    def _move(self, recorder: AnyRecorder, pieces: dict[str, Any], name: str) -> None:
+        """Copy the moving piece to a new object and free the old one; call inside an operation."""
+        old = pieces["moving"]
+        pieces["moving"] = self._keep(recorder, name, old[:])
+        recorder.free(old)
 
     def _backward(self, recorder: AnyRecorder, layer: int, dy: Array, state: tuple) -> tuple[Array, dict]:
         held, weights = state
         if self._leaves(layer):
             with recorder.op(f"fetch {layer}", stream=TO_DEVICE):
-                for name, halves in held.items():
-                    empty = np.zeros(halves[0].shape, np.float32)
-                    back = recorder.array(f"fetched[{layer} {name}]", empty, Role.ACTIVATION)
-                    back[:] = halves[0][:]
-                    recorder.free(halves[0])
-                    halves[0] = back
+                for name, pieces in held.items():
+                    self._move(recorder, pieces, f"fetched[{layer} {name}]")
         with recorder.op(f"backward {layer}", 2 * layer_flops(self.tokens, self.hidden), COMPUTE):
-            tensors = {name: np.concatenate([part[:] for part in halves if part is not None])
-                       for name, halves in held.items()}  # fmt: skip
+            tensors = {name: np.concatenate([part[:] for part in pieces.values()]) for name, pieces in held.items()}
             dx, gradients = backward(dy, tensors, {name: part[:] for name, part in weights.items()})
             outputs = []
             for name, part in gradients.items():
                 outputs.append(recorder.array(f"gradients[{layer} {name}]", np.zeros_like(part), Role.GRADIENT))
                 outputs[-1][:] = part
-        for halves in held.values():
-            for part in halves:
-                if part is not None:
-                    recorder.free(part)
+        for pieces in held.values():
+            for part in pieces.values():
+                recorder.free(part)
         return dx, dict(zip(gradients, map(plain, outputs), strict=True))
 
     def _reference(self, x: Array, dy: Array, weights: list[dict[str, Array]]) -> Array:
@@ -120,7 +117,7 @@ class ByteScale:
         for layer in wide:
             x, held = forward(x, layer)
             kept.append(held)
-        found = []
+        found: list[dict[str, Array]] = []
         for layer, held in zip(reversed(wide), reversed(kept), strict=True):
             gradient, of_weights = backward(gradient, held, layer)
             found = [of_weights, *found]

@@ -68,7 +68,7 @@ class Dfloat11:
         return sum(min(TAIL_BYTES, len(layer.stream) - end) for end in range(step, len(layer.stream), step))
 
     def _declare(self, recorder: AnyRecorder, number: int, layer: Encoded) -> tuple:
-        parts = {
+        parts: dict[str, np.ndarray] = {
             "stream": layer.stream,
             "sign_mantissas": layer.sign_mantissas,
             "gaps": layer.gaps,

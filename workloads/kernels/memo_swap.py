@@ -61,7 +61,7 @@ class MemoSwap:
         hidden = x
         for layer in range(self.layers):
             hidden = step.forward(layer, hidden)
-        gradient, found = dy, []
+        gradient, found = dy, list[dict[str, Array]]()
         for layer in reversed(range(self.layers)):
             gradient, of_weights = step.backward(layer, gradient)
             found = [of_weights, *found]
@@ -73,7 +73,7 @@ class MemoSwap:
         for layer in wide:
             x, held = forward(x, layer)
             kept.append(held)
-        found = []
+        found: list[dict[str, Array]] = []
         for layer, held in zip(reversed(wide), reversed(kept), strict=True):
             gradient, of_weights = backward(gradient, held, layer)
             found = [of_weights, *found]

@@ -102,7 +102,7 @@ class NativeSparse:
             dense_attention(queries, k, v, selected),
             dense_attention(queries, k, v, recent[None, None]),
         ]
-        return sum(gates[:, [i]].astype(np.float64) * branch[:, 0] for i, branch in enumerate(branches))
+        return np.sum([gates[:, [i]].astype(np.float64) * branch[:, 0] for i, branch in enumerate(branches)], axis=0)
 
     def bytes_formula(self, counts: Mapping[str, int]) -> dict[str, Traffic]:
         """Per key-value head: T/B compressed rows, n·B selected ones, W recent ones, of keys and values each."""

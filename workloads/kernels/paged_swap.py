@@ -43,7 +43,7 @@ class PagedSwap:
     blocks, a sequence returns when its blocks and one more are free, prompts are cached before the run begins.
     """
 
-    prompts: tuple[int, ...] = (30, 40, 20)
+    prompts: tuple[int, ...] = (30, 20, 15)
     new_tokens: int = 20
     device_blocks: int = 10
     block_tokens: int = 8
@@ -56,7 +56,7 @@ class PagedSwap:
     def examples(cls) -> list["PagedSwap"]:
         """Swapping, never swapping, and room for one sequence at a time."""
         return [
-            cls(prompts=(30, 20, 15)),
+            cls(),
             cls(device_blocks=40, new_tokens=3),
             cls(prompts=(6, 6), new_tokens=12, device_blocks=5, block_tokens=4, dtype="float32"),
         ]
@@ -69,13 +69,13 @@ class PagedSwap:
             shape = (self.num_kv_heads, prompt + self.new_tokens, self.head_dim)
             keys, values = (normal(rng, shape, self.dtype) for _ in range(2))
             sequences.append(Sequence(number, keys, values, prompt))
-        shape = (len(self.prompts), self.new_tokens, self.num_heads, self.head_dim)
-        queries = normal(rng, shape, self.dtype)
+        result_shape = (len(self.prompts), self.new_tokens, self.num_heads, self.head_dim)
+        queries = normal(rng, result_shape, self.dtype)
         machine = _Machine(self, recorder, rng)
         for sequence in sequences:
             machine.place_prompt(sequence)
-        out = recorder.array("out", np.zeros(shape, np.float32), Role.ACTIVATION)
-        running, swapped = list(sequences), []
+        out = recorder.array("out", np.zeros(result_shape, np.float32), Role.ACTIVATION)
+        running, swapped = list(sequences), list[Sequence]()
         while running or swapped:
             while swapped and machine.can_return(swapped[0]):
                 running.append(machine.swap_in(swapped.pop(0)))

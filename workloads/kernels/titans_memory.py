@@ -82,12 +82,12 @@ class TitansMemory:
 
     def _reference(self, q: Array, k: Array, v: Array, start: Array) -> Array:
         q, k, v, start = (part.astype(np.float64) for part in (q, k, v, start))
-        weights, pushes, out = [start[0], start[1].T], [0.0, 0.0], []
+        weights, pushes, out = [start[0], start[1].T], [np.zeros(()), np.zeros(())], []
         for number in range(self.chunks):
             here = slice(number * self.chunk, (number + 1) * self.chunk)
             hidden = q[here] @ weights[0].T
             out.append((hidden / (1 + np.exp(-hidden)) @ weights[1].T).ravel())
-            gradients = memory_gradient(*weights, k[here], v[here])
+            gradients = memory_gradient(weights[0], weights[1], k[here], v[here])
             pushes = [MOMENTUM * push - RATE * gradient for push, gradient in zip(pushes, gradients, strict=True)]
             weights = [(1 - FORGET) * w + push for w, push in zip(weights, pushes, strict=True)]
         return np.concatenate([*out, weights[0].ravel(), weights[1].ravel()])

@@ -115,7 +115,8 @@ def plan_step(forward: Sequence[tuple[str, int]], backward: Sequence[tuple[str, 
     unknown = set(persisting) - freed
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))} outlive the backward")
-    inner, offsets = {}, {}
+    inner: dict[str, Plan] = {}
+    offsets: dict[str, int] = {}
     for label, stream in (("forward", forward), ("backward", backward)):
         plan = plan_addresses(lifetimes([event for event in stream if event[0] not in persisting]))
         inner[label] = plan

@@ -7,13 +7,14 @@ runs. A `NullRecorder` hands out the plain arrays themselves, so a kernel that i
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiergarten.sim.trace import Accesses, Int, Objects, Ops, Role, Trace
+from tiergarten.sim.trace import Int, Role, Trace
+from tiergarten.workloads.recorders.builder import TraceBuilder
 
 Array = NDArray[Any]
 
@@ -69,59 +70,29 @@ class NullRecorder:
 class Recorder:
     """Collects objects, operations and accesses while a kernel runs; `trace()` gives them as a Trace.
 
-    An operation waits for the last writer of every object that it reads, and for `after`. An array declared before
-    the first operation exists before the program; one declared later is born with the operation under way, or the
-    next one. An array that is not freed outlives the program.
+    Its rules for lives and dependencies are those of TraceBuilder.
     """
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._num_bytes: list[int] = []
-        self._roles: list[int] = []
-        self._births: list[int] = []
-        self._deaths: dict[int, int] = {}
-        self._last_writer: dict[int, int] = {}
-        self._op_names: list[str] = []
-        self._streams: list[int] = []
-        self._flops: list[float] = []
-        self._waits: list[set[int]] = []
-        self._open_op: int | None = None
-        self._chunks: list[tuple[int, int, bool, Int, int]] = []
-        """(op, object, is_write, starts, run length) of each touch, in order of issue."""
+        self._builder = TraceBuilder()
 
     def array(self, name: str, data: Array, role: Role = Role.OTHER) -> RecordedArray:
         """Declare an object of the simulated memory that holds `data` (made contiguous)."""
         data = np.ascontiguousarray(data)
-        if data.nbytes == 0:
-            raise ValueError(f"object {name!r} would have no bytes")
-        if name in self._names:
-            raise ValueError(f"object {name!r} is declared twice")
-        self._names.append(name)
-        self._num_bytes.append(data.nbytes)
-        self._roles.append(int(role))
-        next_op = len(self._op_names) if self._open_op is None else self._open_op
-        self._births.append(next_op if self._op_names else -1)
-        return RecordedArray(self, len(self._names) - 1, data)
+        return RecordedArray(self, self._builder.add_object(name, data.nbytes, role), data)
 
     def free(self, array: RecordedArray) -> None:
         """The object is needed no longer, once the operation under way (or the last one) is done."""
-        self._deaths[array._ident] = len(self._op_names) - 1
+        self._builder.free(array._ident)
 
     @contextmanager
     def op(self, name: str, flops: float = 0.0, stream: int = 0, after: Sequence[int] = ()) -> Iterator[int]:
         """One operation; everything touched inside belongs to it. Gives its number, for `after` of a later one."""
-        if self._open_op is not None:
-            raise RuntimeError(f"op {name!r} begins inside op {self._op_names[self._open_op]!r}")
-        number = len(self._op_names)
-        self._op_names.append(name)
-        self._streams.append(stream)
-        self._flops.append(float(flops))
-        self._waits.append(set(after))
-        self._open_op = number
+        number = self._builder.begin_op(name, flops, stream, after)
         try:
             yield number
         finally:
-            self._open_op = None
+            self._builder.end_op()
 
     def reads(self, array: RecordedArray, index: Any) -> None:
         """Declare that `array[index]` is read, where compiled code reads it."""
@@ -133,63 +104,36 @@ class Recorder:
 
     def trace(self) -> Trace:
         """What was recorded so far."""
-        num_ops = len(self._op_names)
-        counts = [len(waits) for waits in self._waits]
-        deaths = [self._deaths.get(row, num_ops) for row in range(len(self._names))]
-        return Trace(
-            Objects(tuple(self._names), np.array(self._num_bytes, np.int64), np.array(self._roles, np.int8)),
-            Ops(
-                tuple(self._op_names),
-                np.array(self._streams, np.int32),
-                np.array(self._flops, np.float64),
-                np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-                np.array([op for waits in self._waits for op in sorted(waits)], np.int64),
-            ),
-            self._accesses(),
-            np.array(self._births, np.int64),
-            np.array(deaths, np.int64),
-        )
+        return self._builder.trace()
 
     def _touch(self, ident: int, data: Array, index: Any, is_write: bool) -> None:
-        if self._open_op is None:
-            raise RuntimeError(f"object {self._names[ident]!r} is touched outside of every operation")
-        starts, run_bytes = byte_runs(data, index)
-        if len(starts) == 0:
-            return
-        if is_write:
-            self._last_writer[ident] = self._open_op
-        else:
-            writer = self._last_writer.get(ident, self._open_op)
-            if writer != self._open_op:
-                self._waits[self._open_op].add(writer)
-        self._chunks.append((self._open_op, ident, is_write, starts, run_bytes))
-
-    def _accesses(self) -> Accesses:
-        sizes = [len(starts) for _, _, _, starts, _ in self._chunks]
-        if not sizes:
-            none = np.zeros(0, np.int64)
-            return Accesses(none, none, none, none, none.astype(np.bool_))
-        heads = np.array([(op, ident, write, run) for op, ident, write, _, run in self._chunks], np.int64)
-        ops, objects, is_write, num_bytes = np.repeat(heads, sizes, axis=0).T
-        offsets = np.concatenate([starts for _, _, _, starts, _ in self._chunks])
-        new_run = np.ones(len(ops), bool)
-        new_run[1:] = (
-            (ops[1:] != ops[:-1])
-            | (objects[1:] != objects[:-1])
-            | (is_write[1:] != is_write[:-1])
-            | (offsets[1:] != offsets[:-1] + num_bytes[:-1])
-        )
-        first = np.flatnonzero(new_run)
-        return Accesses(
-            ops[first].copy(),
-            objects[first].copy(),
-            offsets[first],
-            np.add.reduceat(num_bytes, first),
-            is_write[first].astype(np.bool_),
-        )
+        self._builder.touch(ident, is_write, *byte_runs(data, index))
 
 
-AnyRecorder = Recorder | NullRecorder
+class AnyRecorder(Protocol):
+    """What a kernel sees of either recorder. Operands are recorded or plain arrays, and index alike."""
+
+    def array(self, name: str, data: Array, role: Role = Role.OTHER) -> Any:
+        """Declare an operand."""
+        ...
+
+    def free(self, array: Any) -> None:
+        """The operand is needed no longer."""
+        ...
+
+    def op(
+        self, name: str, flops: float = 0.0, stream: int = 0, after: Sequence[int] = ()
+    ) -> AbstractContextManager[int]:
+        """An operation."""
+        ...
+
+    def reads(self, array: Any, index: Any) -> None:
+        """Compiled code reads `array[index]`."""
+        ...
+
+    def writes(self, array: Any, index: Any) -> None:
+        """Compiled code writes `array[index]`."""
+        ...
 
 
 def plain(array: RecordedArray | Array) -> Array:

@@ -12,6 +12,11 @@ from tiergarten.sim.registry import Registry
 class ArrivalProcess(Protocol):
     """Times of arrival on an interval."""
 
+    @property
+    def rate_per_s(self) -> float:
+        """Mean rate."""
+        ...
+
     def times_s(self, start_s: float, end_s: float, rng: np.random.Generator) -> NDArray[np.float64]:
         """float64[...], sorted, start_s <= time < end_s."""
         ...

@@ -14,6 +14,10 @@ from tiergarten.sim.trace import RequestTrace
 from tiergarten.sim.units import PS_PER_S
 from tiergarten.workloads.requests.arrivals import ArrivalProcess, GammaBursts
 
+MAX_REQUESTS = 2_000_000
+MAX_BLOCKS = 50_000_000
+"""More than that is refused rather than generated, so that no scenario exhausts memory."""
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -74,7 +78,7 @@ def generate_conversations(config: Conversations, seed: int) -> RequestTrace:
 
     Sessions begin before time 0, so that the trace shows the steady state from its first second: at any time some
     sessions are in their first turn, others deep in. Only full blocks are shared; a partly filled last block is the
-    request's own.
+    request's own. Raises ValueError if nobody arrives, or too many for memory.
     """
     rng = stream(seed, "requests")
     ids = _BlockIds(config.block_tokens)
@@ -82,13 +86,22 @@ def generate_conversations(config: Conversations, seed: int) -> RequestTrace:
     weights = np.arange(1, config.num_system_prompts + 1) ** -config.zipf_exponent
     # past this lead-in fewer than one session in a thousand is still alive
     lead_in_s = 7 * config.mean_turns * config.mean_gap_s
+    expected = config.sessions.rate_per_s * (config.duration_s + lead_in_s) * config.mean_turns
+    if expected > MAX_REQUESTS:
+        raise ValueError(
+            f"would make about {expected:.3g} requests, at most {MAX_REQUESTS} are made; lower rate or duration"
+        )
     requests: list[tuple[float, int, int, list[int]]] = []
+    num_blocks = 0
     for session, start_s in enumerate(config.sessions.times_s(-lead_in_s, config.duration_s, rng).tolist()):
         system = int(rng.choice(config.num_system_prompts, p=weights / weights.sum()))
         for arrival_s, prompt, answer in _turns(config, start_s, int(prompts[system]), rng):
             if 0 <= arrival_s < config.duration_s:
                 shared = int(prompts[system]) // config.block_tokens
                 requests.append((arrival_s, prompt, answer, ids.of(system, shared, session, prompt)))
+                num_blocks += len(requests[-1][3])
+        if num_blocks > MAX_BLOCKS:
+            raise ValueError(f"would make more than {MAX_BLOCKS} prefix blocks; use larger blocks or fewer requests")
     if not requests:
         raise ValueError("no session arrives within the duration; raise the rate or the duration")
     requests.sort(key=lambda request: request[0])

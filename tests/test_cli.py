@@ -1,0 +1,83 @@
+"""The command line as a user meets it: output, JSON, exit codes, help."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLI = "from tiergarten.cli import main; main()"
+
+
+def tiergarten(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-P", "-c", CLI, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_run_compare_report_and_json(tmp_path: Path) -> None:
+    first = json.loads(tiergarten(tmp_path, "run", "kv-agent", "--json", "--no-figures").stdout)
+    second = json.loads(
+        tiergarten(tmp_path, "run", "kv-agent", "--json", "--no-figures", "--set", "policies.eviction=opt").stdout
+    )
+    assert second["metrics"]["hit_rate"] >= first["metrics"]["hit_rate"]
+    rows = json.loads(tiergarten(tmp_path, "compare", first["folder"], second["folder"], "--json").stdout)["metrics"]
+    row = next(row for row in rows if row["metric"] == "hit_rate")
+    assert (row["first"], row["second"]) == (first["metrics"]["hit_rate"], second["metrics"]["hit_rate"])
+    shown = tiergarten(tmp_path, "compare", first["folder"], second["folder"]).stdout
+    assert "hit_rate" in shown
+    page = json.loads(tiergarten(tmp_path, "report", first["folder"], "--json").stdout)["report"]
+    assert (tmp_path / page).read_text().startswith("<!doctype html>")
+    assert tiergarten(tmp_path, "run", "kv-agent", "--quiet", "--no-figures").stdout == ""
+
+
+def test_list_show_and_validate(tmp_path: Path) -> None:
+    listing = json.loads(tiergarten(tmp_path, "list", "--json").stdout)
+    assert set(listing) == {"devices", "tiers", "policies", "workloads", "scenarios"}
+    assert {"h100-sxm", "sn40l-node", "dgx-a100", "mi300x", "tpuv4i", "m1-max", "cxl-expander"} <= set(
+        listing["devices"]
+    )
+    assert all(text for entries in listing.values() for text in entries.values()), "every name has a line of text"
+    assert tiergarten(tmp_path, "list", "policys", code=2).stderr.count("'policies'") == 1
+    graph = tiergarten(tmp_path, "show", "kv-tiers").stdout
+    assert "hbm" in graph
+    assert "pcie" in graph
+    text = tiergarten(tmp_path, "show", "kv-tiers", "--yaml").stdout
+    (tmp_path / "mine.yaml").write_text(text)
+    assert "is valid" in tiergarten(tmp_path, "validate", "mine.yaml").stdout
+    resolved = tiergarten(tmp_path, "show", "kv-tiers", "--yaml", "--set", "run.seed=5").stdout
+    (tmp_path / "resolved.yaml").write_text(resolved)
+    assert json.loads(tiergarten(tmp_path, "show", "resolved.yaml", "--json").stdout)["scenario"]["run"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "nothing"], ["run", "nothing.yaml"], ["report", "nowhere"], ["compare", "a", "b"], ["sweep", "kv-agent"], ["calibrate", "fit", "no.csv"], ["search", "no.yaml"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_not_there_is_said_in_one_line_with_code_2(tmp_path: Path, arguments: list[str]) -> None:
+    done = tiergarten(tmp_path, *arguments, code=2)
+    assert done.stderr.strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
+    for command in ("run", "validate", "show", "list", "sweep", "compare", "report", "search"):
+        assert "Example" in tiergarten(tmp_path, command, "--help").stdout
+
+
+def test_sweep_from_the_command_line(tmp_path: Path) -> None:
+    done = tiergarten(
+        tmp_path, "sweep", "kv-agent", "--vary", "policies.eviction=[lru, fifo]", "--workers", "1", "--json"
+    )
+    rows = json.loads(done.stdout)["points"]
+    assert [row["set.policies.eviction"] for row in rows] == ["lru", "fifo"]
+    several = ["--vary", "tiers.ddr.capacity=[256 MiB, 512 MiB]", "--vary", "run.seed=[1, 2]"]
+    grid = json.loads(tiergarten(tmp_path, "sweep", "kv-agent", *several, "--workers", "1", "--json").stdout)["points"]
+    assert [(row["set.tiers.ddr.capacity"], row["set.run.seed"]) for row in grid] == [
+        ("256 MiB", 1), ("256 MiB", 2), ("512 MiB", 1), ("512 MiB", 2),
+    ]  # fmt: skip
+    assert "--vary" in tiergarten(tmp_path, "sweep", "kv-agent", "--vary", "run.seed", code=2).stderr
+    assert all(row["error"] == "" and row["hit_rate"] > 0 for row in rows)

@@ -1,0 +1,121 @@
+"""Workload `vattention`: KV memory of a decoding batch that grows group by group, with and without overlap."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from tiergarten.accelerators.model_shapes import model_shape
+from tiergarten.accelerators.paging.vattention import (
+    KvShape,
+    PageGroups,
+    VAttention,
+    VAttentionPolicy,
+    growth_timeline,
+    visible_iterations_ps,
+)
+from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.sim.engine import Process
+from tiergarten.sim.errors import InputError, UnknownNameError, did_you_mean
+from tiergarten.sim.params import PositiveBytes, PositivePs, Share, StrictModel
+
+if TYPE_CHECKING:
+    from tiergarten.scenario.schema import ScenarioSchema
+
+
+class VAttentionParams(StrictModel):
+    """Keys of a workload of kind `vattention`."""
+
+    memory: str = Field("hbm", description="The worker's tier.")
+    model: str = Field("llama-3-8b", description="A bundled model; its layers and KV heads count.")
+    workers: int = Field(1, gt=0, le=1024, description="Workers that the KV heads are split among.")
+    group: PositiveBytes = Field(description="Size of a page group: 64, 128, 256 KiB or 2 MiB.")
+    kv_share: Share = Field(0.5, description="Share of the tier that KV memory may use.")
+    prompts: list[int] = Field(min_length=1, max_length=100_000, description="Tokens of each request at the start.")
+    iterations: int = Field(100, gt=0, le=1_000_000, description="Decode iterations.")
+    compute: PositivePs = Field(description="Time that an iteration computes.")
+
+
+class VAttentionPolicies(StrictModel):
+    """Keys of `policies:` for a workload of kind `vattention`."""
+
+    overlap: bool = Field(True, description="Map what an iteration needs during the one before.")
+    deferred_reclamation: bool = Field(True, description="Freed requests keep their groups for the next in the slot.")
+    eager_slots: int = Field(1, ge=0, le=1000, description="Idle slots that are mapped ahead.")
+
+
+@drivers.register("vattention")
+class VAttentionDecode(Driver):
+    """Decoding with vAttention: when KV memory is mapped and how much of that shows in the iterations' times.
+
+    Source: arXiv 2405.04437 (ASPLOS'25).
+    """
+
+    Params = VAttentionParams
+    Policies = VAttentionPolicies
+    params: VAttentionParams
+    policies: VAttentionPolicies
+
+    def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
+        problems = []
+        if self.params.memory not in scenario.tiers:
+            near = did_you_mean(self.params.memory, scenario.tiers)
+            problems.append(("workload.memory", f"unknown tier {self.params.memory!r}. {near}"))
+        if min(self.params.prompts) <= 0:
+            problems.append(("workload.prompts", "every prompt needs a token or more"))
+        try:
+            self._groups()
+        except UnknownNameError as error:
+            problems.append(("workload.model", str(error)))
+        except InputError as error:
+            problems += [
+                ("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems
+            ]
+        return problems
+
+    def _groups(self) -> PageGroups:
+        shape = model_shape(self.params.model)
+        value_bytes = int(shape.kv_bytes_per_value)
+        kv = KvShape(shape.layers, shape.kv_heads, shape.head_size, self.params.workers, value_bytes)
+        return PageGroups(kv, self.params.group)
+
+    def run(self, machine: Machine) -> Output:
+        params, groups = self.params, self._groups()
+        kv_bytes = int(machine.system.tier(params.memory).capacity_bytes * params.kv_share)
+        policy = VAttentionPolicy(self.policies.overlap, self.policies.deferred_reclamation, self.policies.eager_slots)
+        allocator = VAttention(groups, kv_bytes, len(params.prompts) + policy.eager_slots, policy)
+        mapping = growth_timeline(allocator, list(params.prompts), params.iterations, params.compute)
+        compute = [params.compute] * params.iterations
+        wall = visible_iterations_ps(compute, mapping.tolist(), policy.overlapped)
+        machine.engine.process(_pass_time(machine, int(wall.sum())))
+        machine.run()
+        visible = int(wall.sum()) - sum(compute)
+        decode = wall[1:] if len(wall) > 1 else wall
+        return Output(
+            metrics={
+                "iterations": params.iterations,
+                "longest_decode_iteration_ms": int(decode.max()) / 1e9,
+                "mapping_ms": int(mapping.sum()) / 1e9,
+                "mapping_visible_ms": visible / 1e9,
+                "tokens_per_group": groups.tokens_per_group,
+                "worst_waste_per_request_bytes": groups.worst_waste_bytes(),
+                "mapped_bytes": allocator.mapped_bytes,
+                "largest_batch": groups.largest_batch(kv_bytes, list(params.prompts)),
+            },
+            tables={
+                "series/iterations": pa.table(
+                    {
+                        "iteration": np.arange(params.iterations),
+                        "compute_ms": np.array(compute) / 1e9,
+                        "mapping_ms": mapping / 1e9,
+                        "wall_ms": wall / 1e9,
+                    }
+                )
+            },
+            states_ps={"gpu": {"busy": sum(compute), "stall:mapping": visible}},
+        )
+
+
+def _pass_time(machine: Machine, duration_ps: int) -> Process:
+    yield machine.engine.wait_until(duration_ps)

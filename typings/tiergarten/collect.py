@@ -1,0 +1,1 @@
+../../tiergarten/collect.py

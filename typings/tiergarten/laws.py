@@ -1,0 +1,1 @@
+../../tiergarten/laws.py
