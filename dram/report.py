@@ -29,6 +29,7 @@ def result_summary(result: DramResult) -> dict[str, Any]:
 
 def write_commands(result: DramResult, path: Path) -> None:
     """One row a command: tick, command, coordinates (-1 = all), row of the trace (-1 = refresh or row policy)."""
+    assert result.commands is not None, "recorded"
     standard = result.config.device.standard
     names = {COMMANDS[name].kernel_id: name for name in standard.commands}
     rows = command_table(result)

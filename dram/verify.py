@@ -90,6 +90,9 @@ def _verify_case(folder: Path, manifest: Mapping[str, Any], case: Mapping[str, A
     except DeadlockError as error:
         return CaseOutcome(name, 0, len(wanted), 0, len(requests), str(error))
     found = command_table(result)
+    assert result.arrive is not None, "recorded with commands"
+    assert result.depart is not None
+    assert result.done is not None
     found_requests = np.stack([result.arrive, result.depart, result.done], axis=1)
     difference = _first_difference(wanted, found, dram["levels"], "command") or _first_difference(
         requests, found_requests, None, "request"

@@ -44,11 +44,13 @@ def best_of_d_steady_state(pages_per_block: int, utilisation: float, choices: in
     tail[0] = 1
     for i in range(1, b + 1):
         tail[i] = sum(share[i:])
-    i = np.arange(1, b)
+    inner = np.arange(1, b)
     for step in range(EULER_STEPS):
         powers = tail**choices
         drift = (
-            1 - powers[1:b] - (b - powers[1 : b + 1].sum()) * (i * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
+            1
+            - powers[1:b]
+            - (b - powers[1 : b + 1].sum()) * (inner * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
         )
         following = tail.copy()
         following[1:b] += EULER_STEP * drift
@@ -123,9 +125,7 @@ def _widened(config: DriveConfig, workload: Mapping[str, Any], last: int, goal: 
     return last, goal
 
 
-def _pages_touched(
-    config: DriveConfig, workload: Mapping[str, Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(pages in order of first touch, written-sector mask of every page)."""
     per_page = config.geometry.sectors_per_page
     num_lpns = -(-config.logical_sectors // per_page)

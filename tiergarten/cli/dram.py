@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,7 +27,7 @@ Settings = Annotated[
 ]
 
 
-def _config(standard: str, org: str, timing: str, settings: list[str]):
+def _config(standard: str, org: str, timing: str, settings: list[str]) -> Any:
     """DramConfig of the options; every bad one is reported."""
     from tiergarten.dram.config import ControllerConfig
     from tiergarten.dram.defaults import default_presets

@@ -132,7 +132,12 @@ def sweep(
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option("--vary", "-v", metavar="KEY=[...]", help="Values to try, instead of the file's `sweep:`; several make a grid."),
+        typer.Option(
+            "--vary",
+            "-v",
+            metavar="KEY=[...]",
+            help="Values to try, instead of the file's `sweep:`; several make a grid.",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run points side by side.")] = 2,
     out: Out = Path("runs"),
