@@ -37,10 +37,16 @@ def _policies() -> dict[str, str]:
     return _registered(module.eviction_policies)
 
 
+def _kernels() -> dict[str, str]:
+    module = importlib.import_module("tiergarten.workloads.kernel")
+    return _registered(module.KERNELS)
+
+
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "devices": lambda: _titles("devices"),
     "tiers": lambda: _registered(memory_models),
     "policies": _policies,
     "workloads": lambda: _registered(drivers),
+    "kernels": _kernels,
     "scenarios": lambda: _titles("scenarios"),
 }
