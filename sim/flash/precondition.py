@@ -123,9 +123,7 @@ def _widened(config: DriveConfig, workload: Mapping[str, Any], last: int, goal: 
     return last, goal
 
 
-def _pages_touched(
-    config: DriveConfig, workload: Mapping[str, Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pages_touched(config: DriveConfig, workload: Mapping[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(pages in order of first touch, written-sector mask of every page)."""
     per_page = config.geometry.sectors_per_page
     num_lpns = -(-config.logical_sectors // per_page)
