@@ -4,6 +4,7 @@ An access is cut into NVMe commands; it is done when its last command is. Severa
 have to bounce through host DRAM on their way to a GPU; writes then bounce before they reach the drive.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil
@@ -93,7 +94,7 @@ class FlashModel:
             done.append(heappop(self._ready))
         return Completions(np.array([d[2] for d in done], np.int64), np.array([d[0] for d in done], np.int64))
 
-    def _commands(self, address: int, num_bytes: int):
+    def _commands(self, address: int, num_bytes: int) -> Iterator[tuple[int, int, int]]:
         """(drive, first sector, sectors) of an access, cut at stripes and at the largest command."""
         array = self._array
         end = address + num_bytes

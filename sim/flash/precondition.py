@@ -44,11 +44,13 @@ def best_of_d_steady_state(pages_per_block: int, utilisation: float, choices: in
     tail[0] = 1
     for i in range(1, b + 1):
         tail[i] = sum(share[i:])
-    i = np.arange(1, b)
+    valid = np.arange(1, b)
     for step in range(EULER_STEPS):
         powers = tail**choices
         drift = (
-            1 - powers[1:b] - (b - powers[1 : b + 1].sum()) * (i * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
+            1
+            - powers[1:b]
+            - (b - powers[1 : b + 1].sum()) * (valid * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
         )
         following = tail.copy()
         following[1:b] += EULER_STEP * drift
