@@ -77,7 +77,7 @@ class LatencyCurve:
     def at(self, is_write: bool, num_bytes: float, in_flight: float) -> float:
         """Latency [ns], interpolated in the logarithms; beyond the last load it grows in proportion to it (the drive is saturated)."""
         last = self.in_flight[-1]
-        excess = max(1.0, in_flight / last)
+        excess = max(1.0, in_flight / float(last))
         column = self._columns(is_write, min(in_flight, last))
         size = np.log(min(max(num_bytes, self.sizes_bytes[0]), self.sizes_bytes[-1]))
         return float(np.exp(np.interp(size, np.log(self.sizes_bytes), column)) * excess)
@@ -88,7 +88,12 @@ class LatencyCurve:
         position = np.interp(np.log(in_flight), np.log(self.in_flight), np.arange(len(self.in_flight)))
         low = min(int(position), len(self.in_flight) - 2)
         share = position - low
+<<<<<<< HEAD
         return np.asarray((1 - share) * logs[:, low] + share * logs[:, low + 1])
+=======
+        column: NDArray[np.float64] = (1 - share) * logs[:, low] + share * logs[:, low + 1]
+        return column
+>>>>>>> refs/heads/flash
 
 
 def curve_rows(drive: str, points: Iterable[tuple[ClosedLoad, Measured]]) -> list[dict[str, object]]:

@@ -56,13 +56,13 @@ def _jumped(step: tuple[tuple[int, ...], ...], modulus: int, seed: int) -> list[
 
 
 @njit(cache=True)
-def _folded(value, modulus):
+def _folded(value: float, modulus: float) -> float:
     value -= float(int(value / modulus)) * modulus
     return value + modulus if value < 0.0 else value
 
 
 @njit(cache=True)
-def _draw(state, out):
+def _draw(state: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Fill `out` with draws from (0, 1); `state` is float64[6] and moves on."""
     for i in range(len(out)):
         first = _folded(1403580.0 * state[1] - 810728.0 * state[0], 4294967087.0)

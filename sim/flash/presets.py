@@ -28,9 +28,15 @@ PCIE_5 = PcieLink(3.938, 4, 256, 24)
 """16 and 32 GT/s per lane with 128b/130b coding, in GB/s."""
 
 
+<<<<<<< HEAD
 def _channel(mbytes_per_s: float) -> dict[str, Any]:
     """Channel timing: bytes one by one at a rate."""
     return {"data_grain_bytes": 1, "data_grain_ns": 1000.0 / mbytes_per_s}
+=======
+def _ns_per_byte(mbytes_per_s: float) -> float:
+    """Time of one byte on a channel."""
+    return 1000.0 / mbytes_per_s
+>>>>>>> refs/heads/flash
 
 
 def _dram(capacity_mib: int) -> DramCache:
@@ -52,7 +58,11 @@ def pcie4_tlc() -> DriveConfig:
         cache=_dram(64),
         mapping=Mapping(ideal=True, plane_order="PCWD", overprovisioning=0.07),
         timing=FlashTiming(
-            read_ns=(27_000, 31_000, 36_000, 36_000), program_ns=(150_000,) * 4, erase_ns=3_500_000, **_channel(2400)
+            read_ns=(27_000, 31_000, 36_000, 36_000),
+            program_ns=(150_000,) * 4,
+            erase_ns=3_500_000,
+            data_grain_bytes=1,
+            data_grain_ns=_ns_per_byte(2400),
         ),
         modern=ModernFeatures(
             die_interleaving=True,
@@ -76,7 +86,9 @@ def p5_plus() -> DriveConfig:
         base,
         name="p5-plus",
         geometry=replace(base.geometry, channels=8, chips_per_channel=2, blocks_per_plane=128),
-        timing=replace(base.timing, read_ns=(70_000, 80_000, 90_000, 90_000), **_channel(1600)),
+        timing=replace(
+            base.timing, read_ns=(70_000, 80_000, 90_000, 90_000), data_grain_bytes=1, data_grain_ns=_ns_per_byte(1600)
+        ),
         modern=replace(base.modern, controller_command_ns=2_250, controller_read_ns=20_000),
     )
 
@@ -114,7 +126,8 @@ def qlc() -> DriveConfig:
             read_ns=(60_000, 85_000, 110_000, 140_000),
             program_ns=(600_000, 1_400_000, 2_200_000, 3_000_000),
             erase_ns=8_000_000,
-            **_channel(1600),
+            data_grain_bytes=1,
+            data_grain_ns=_ns_per_byte(1600),
         ),
     )
 

@@ -94,7 +94,11 @@ def _case_problems(content: Mapping[str, Any], case: Any) -> list[Problem]:
             Problem(f"unknown device {case['device']!r}. {did_you_mean(str(case['device']), presets)}", path="device")
         )
     if not found:
+<<<<<<< HEAD
         reference: Any = case.get("patched", case["stock"])
+=======
+        reference = case["patched"] if "patched" in case else case["stock"]
+>>>>>>> refs/heads/flash
         found += [
             Problem("missing", path=f"stock.{key}")
             for key in ("makespan_ns", "requests_serviced", "flash")
