@@ -80,7 +80,7 @@ class LatencyCurve:
         excess = max(1.0, in_flight / float(last))
         column = self._columns(is_write, min(in_flight, last))
         size = np.log(min(max(num_bytes, self.sizes_bytes[0]), self.sizes_bytes[-1]))
-        return float(np.exp(np.interp(size, np.log(self.sizes_bytes), column)) * excess)
+        return float(np.exp(np.interp(size, np.log(self.sizes_bytes), column))) * excess
 
     def _columns(self, is_write: bool, in_flight: float) -> NDArray[np.float64]:
         """Logarithm of the latency of every size at one load."""
@@ -88,12 +88,8 @@ class LatencyCurve:
         position = np.interp(np.log(in_flight), np.log(self.in_flight), np.arange(len(self.in_flight)))
         low = min(int(position), len(self.in_flight) - 2)
         share = position - low
-<<<<<<< HEAD
-        return np.asarray((1 - share) * logs[:, low] + share * logs[:, low + 1])
-=======
         column: NDArray[np.float64] = (1 - share) * logs[:, low] + share * logs[:, low + 1]
         return column
->>>>>>> refs/heads/flash
 
 
 def curve_rows(drive: str, points: Iterable[tuple[ClosedLoad, Measured]]) -> list[dict[str, object]]:

@@ -44,21 +44,13 @@ def best_of_d_steady_state(pages_per_block: int, utilisation: float, choices: in
     tail[0] = 1
     for i in range(1, b + 1):
         tail[i] = sum(share[i:])
-<<<<<<< HEAD
-    inner = np.arange(1, b)
-=======
     valid = np.arange(1, b)
->>>>>>> refs/heads/flash
     for step in range(EULER_STEPS):
         powers = tail**choices
         drift = (
             1
             - powers[1:b]
-<<<<<<< HEAD
-            - (b - powers[1 : b + 1].sum()) * (inner * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
-=======
             - (b - powers[1 : b + 1].sum()) * (valid * (tail[1:b] - tail[2 : b + 1]) / (b * utilisation))
->>>>>>> refs/heads/flash
         )
         following = tail.copy()
         following[1:b] += EULER_STEP * drift

@@ -8,7 +8,6 @@ on dies and planes, not on blocks; `with_capacity` gives a drive the blocks for 
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
-from typing import Any
 
 from tiergarten.sim.errors import InputError, Problem, UnknownNameError, did_you_mean
 from tiergarten.sim.flash.config import (
@@ -28,15 +27,9 @@ PCIE_5 = PcieLink(3.938, 4, 256, 24)
 """16 and 32 GT/s per lane with 128b/130b coding, in GB/s."""
 
 
-<<<<<<< HEAD
-def _channel(mbytes_per_s: float) -> dict[str, Any]:
-    """Channel timing: bytes one by one at a rate."""
-    return {"data_grain_bytes": 1, "data_grain_ns": 1000.0 / mbytes_per_s}
-=======
 def _ns_per_byte(mbytes_per_s: float) -> float:
     """Time of one byte on a channel."""
     return 1000.0 / mbytes_per_s
->>>>>>> refs/heads/flash
 
 
 def _dram(capacity_mib: int) -> DramCache:

@@ -88,17 +88,13 @@ def _case_problems(content: Mapping[str, Any], case: Any) -> list[Problem]:
         for key in ("workload", "requests", "stock", "device_overrides", "patched", "patched_requests")
         if key in case and not isinstance(case[key], dict)
     ]
-    presets = dict(content["device_presets"])
-    if not found and case["device"] not in presets:
+    if not found and case["device"] not in content["device_presets"]:
+        presets = content["device_presets"]
         found.append(
             Problem(f"unknown device {case['device']!r}. {did_you_mean(str(case['device']), presets)}", path="device")
         )
     if not found:
-<<<<<<< HEAD
-        reference: Any = case.get("patched", case["stock"])
-=======
         reference = case["patched"] if "patched" in case else case["stock"]
->>>>>>> refs/heads/flash
         found += [
             Problem("missing", path=f"stock.{key}")
             for key in ("makespan_ns", "requests_serviced", "flash")
