@@ -7,10 +7,10 @@ whole prefix up to it. `docs/kv-tiers.md` holds the definition of hit rate that 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from tiergarten.sim.errors import Problem, TraceError
 from tiergarten.sim.eviction import NEVER, EvictionPolicy
+from tiergarten.sim.jit import njit
 from tiergarten.sim.trace import Int, RequestTrace
 
 ROOT = 0

@@ -11,8 +11,9 @@ import heapq
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tiergarten.sim.jit import njit
 
 PIECE_BYTES = 8
 """Encoded bytes per thread."""

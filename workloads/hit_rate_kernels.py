@@ -8,9 +8,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tiergarten.sim.jit import njit
 from tiergarten.sim.policies.s3fifo import MAX_USES, SMALL_SHARE
 from tiergarten.workloads.indexed_heap import OUTSIDE, lowest, new_heap, push, take
 

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tiergarten.sim.jit import njit
 
 OUTSIDE = -1
 """Place of a node that is not in the heap."""

@@ -8,9 +8,9 @@ mean number of different blocks in a window of w accesses, over all windows (Den
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tiergarten.sim.jit import njit
 from tiergarten.sim.trace import AddressTrace
 
 FIRST_TOUCH = -1

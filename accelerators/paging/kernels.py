@@ -7,7 +7,7 @@ itself, so it is switched off; a kernel therefore must not allocate: scratch arr
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from tiergarten.sim.jit import njit
 
 
 def entry_kernel(function: Callable[..., Any]) -> Any:

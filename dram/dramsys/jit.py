@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib import resources
 from typing import Any
 
-from numba import njit
+from tiergarten.sim.jit import njit
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

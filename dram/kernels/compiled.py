@@ -4,7 +4,7 @@ Kernels allocate nothing, so they go without numba's reference counting: its ato
 function would cost several times the work itself.
 """
 
-from numba import njit
+from tiergarten.sim.jit import njit
 
 kernel = njit(cache=True, _nrt=False)
 """Compile a kernel and keep it on disk."""

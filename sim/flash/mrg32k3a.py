@@ -5,8 +5,9 @@ Substream `seed` starts at (1, 1, 1, 1, 1, 1) moved ahead by (seed // 200 + 1) *
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tiergarten.sim.jit import njit
 
 MODULUS_1 = 4294967087
 MODULUS_2 = 4294944443

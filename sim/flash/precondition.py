@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tiergarten.sim.errors import InputError, Problem
@@ -21,6 +20,7 @@ from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS
 from tiergarten.sim.flash.kernel.layout import Block, Entry, Glob, Lpn, Memory, Param, Plane
 from tiergarten.sim.flash.kernel.mapping import PRESENT, link_newest
 from tiergarten.sim.flash.mrg32k3a import Mrg32k3a
+from tiergarten.sim.jit import njit
 
 Float = NDArray[np.float64]
 GREEDY_CHOICES = 30

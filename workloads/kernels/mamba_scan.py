@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from tiergarten.sim.jit import njit
 from tiergarten.sim.seeds import stream
 from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome

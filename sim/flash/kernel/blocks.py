@@ -4,11 +4,10 @@ The pool gives the block with the fewest erases, the longest in the pool among e
 frontiers: host data, translation pages, pages moved by collection.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, Lpn, Param, Plane
 from tiergarten.sim.flash.kernel.records import block_of_ppn, lpn_at
+from tiergarten.sim.jit import njit
 
 
 @njit(cache=True)

@@ -5,7 +5,6 @@ stay until evicted. Writes stop entering when too many sectors are on their way 
 """
 
 import numpy as np
-from numba import njit
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.events import Event, push_event
@@ -13,6 +12,7 @@ from tiergarten.sim.flash.kernel.journal import put
 from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Lpn, Op, Param, Req, Slot, Source, Txn
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
 from tiergarten.sim.flash.kernel.records import append, free_txn, lpn_at, new_txn, slot_at, take_first
+from tiergarten.sim.jit import njit
 
 CLEAN = 0
 ONLY_COPY = 1

@@ -4,12 +4,11 @@ Command times are those of ONFI NV-DDR2 as MQSim composes them from tCS 20, tWC 
 tWPSTH 15 and tCALS 15 ns; each further plane adds its own command and address cycles and a dummy busy time.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.geometry import CellType
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.layout import NONE, Channel, Glob, List, Op, Param, Plane, Source, Txn, Unit
 from tiergarten.sim.flash.kernel.records import append, take_first
+from tiergarten.sim.jit import njit
 
 READ_COMMAND_NS = (290, 650)
 """First plane, each further plane: tCS + 6 tWC + tWB + tRR, then tDBSY + 6 tWC."""

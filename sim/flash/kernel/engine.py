@@ -2,8 +2,6 @@
 
 from enum import IntEnum
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.blocks import erase_block
 from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
@@ -32,7 +30,6 @@ from tiergarten.sim.flash.kernel.layout import (
     Channel,
     Glob,
     List,
-    Lpn,
     MapPage,
     Op,
     Param,
@@ -41,10 +38,11 @@ from tiergarten.sim.flash.kernel.layout import (
     Txn,
     Unit,
 )
-from tiergarten.sim.flash.kernel.mapping import enqueue_placed, map_page_arrived, translate, unlock, wait_behind_lock
-from tiergarten.sim.flash.kernel.records import free_txn, lpn_at, map_page_at, plane_at, take_first
+from tiergarten.sim.flash.kernel.mapping import enqueue_placed, map_page_arrived, translate_or_wait, unlock
+from tiergarten.sim.flash.kernel.records import free_txn, map_page_at, plane_at, take_first
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch, visit_units
 from tiergarten.sim.flash.kernel.suspension import IN_ARRAY, giving_way_ns, resume_if_quiet
+from tiergarten.sim.jit import njit
 
 
 class Status(IntEnum):
@@ -65,9 +63,7 @@ def serve_full_plane(m, plane):
     open_batch(m)
     while m[waiting + List.COUNT] and m[plane + Plane.FREE_BLOCKS] >= least:
         t = take_first(m, waiting)
-        if m[lpn_at(m, m[t + Txn.LPN]) + Lpn.LOCKED]:
-            wait_behind_lock(m, t)
-        elif translate(m, t):
+        if translate_or_wait(m, t):  # its page may be locked by now, its mapping entry may have left the cached table
             enqueue_placed(m, t)
     close_batch(m)
 

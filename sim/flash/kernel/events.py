@@ -2,9 +2,8 @@
 
 from enum import IntEnum
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.layout import Glob, Param
+from tiergarten.sim.jit import njit
 
 CODE_BITS = 4
 EVENT_WORDS = 3

@@ -5,13 +5,12 @@ Policies as in MQSim; greedy is the most invalid pages, RGA ("d-choices") the be
 
 from enum import IntEnum
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.blocks import end_of_blocks, invalidate, next_page
 from tiergarten.sim.flash.kernel.journal import put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Glob, List, Lpn, MapPage, Op, Param, Plane, Source, Txn
 from tiergarten.sim.flash.kernel.records import block_of_ppn, enqueue, lpn_at, map_page_at, new_txn
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
+from tiergarten.sim.jit import njit
 
 RESERVED_BLOCKS = 10
 """Free blocks below which a plane takes no host writes; also the collections that may run in a plane at a time (MQSim)."""

@@ -4,8 +4,6 @@ Arrival, doorbell, fetch of the queue entry (at most FETCH_SIZE commands in the 
 at the end read data, the fetch of the next entry, the completion, the doorbell of the completion queue.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.cache import access_dram, sectors_in_cache, write_through_cache
 from tiergarten.sim.flash.kernel.events import Event, push_event
@@ -13,6 +11,7 @@ from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Op, Param, Req
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
 from tiergarten.sim.flash.kernel.pcie import KIND_BITS, TO_DEVICE, TO_HOST, Message, place_in_ring, send, start_message
 from tiergarten.sim.flash.kernel.records import free_txn, new_txn, request_at
+from tiergarten.sim.jit import njit
 
 COMMAND_IDS = 65535
 """Commands that a queue pair can name at a time: ids have 16 bits."""

@@ -4,9 +4,8 @@ Looking ahead for the next completion runs the drive into the future. If somethi
 in front, are copied back, and the large ones are undone word by word. The journal is the end of the same array.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.layout import Glob, Param
+from tiergarten.sim.jit import njit
 
 
 @njit(cache=True)

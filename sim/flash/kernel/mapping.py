@@ -4,8 +4,6 @@ The mapping table lies on flash in translation pages; a limited number of its en
 and everything that waits for that page is translated when it arrives. A dirty entry that is evicted writes its translation page back.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_lpn, ppn_of_lpn
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
@@ -21,6 +19,7 @@ from tiergarten.sim.flash.kernel.records import (
     new_txn,
 )
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch
+from tiergarten.sim.jit import njit
 
 ABSENT = 0
 ARRIVING = 1

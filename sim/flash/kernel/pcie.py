@@ -6,11 +6,11 @@ A payload is cut into packets (TLPs); every packet carries header, data-link and
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.layout import Glob, Param, Req
+from tiergarten.sim.jit import njit
 
 TO_DEVICE = 0
 TO_HOST = 1

@@ -1,7 +1,5 @@
 """From numbers to handles, the pool of transactions, and lists of them."""
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.layout import (
     NONE,
     Block,
@@ -20,6 +18,7 @@ from tiergarten.sim.flash.kernel.layout import (
     Txn,
     Unit,
 )
+from tiergarten.sim.jit import njit
 
 
 @njit(cache=True)

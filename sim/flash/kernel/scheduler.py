@@ -3,12 +3,11 @@
 With preemption off, or when free blocks run short, the work of garbage collection goes before the user's, after that of the mapping.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.channel import send_command
 from tiergarten.sim.flash.kernel.layout import NONE, Channel, Glob, List, Op, Param, Plane, Txn, Unit
 from tiergarten.sim.flash.kernel.records import channel_at, plane_at
 from tiergarten.sim.flash.kernel.suspension import make_room_for_reads, resume, writes_are_overdue
+from tiergarten.sim.jit import njit
 
 
 @njit(cache=True)

@@ -5,10 +5,9 @@ left and it has not given way too often; it goes on when the die's reads are ser
 closes the die to further reads, so reads cannot starve it.
 """
 
-from numba import njit
-
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.layout import NONE, Glob, List, Op, Param, Plane, Txn, Unit
+from tiergarten.sim.jit import njit
 
 IN_ARRAY = 1
 SUSPENDED = 2
