@@ -230,8 +230,7 @@ def test_bundled_model_by_name_has_its_true_number_of_weights(run_small):
 
 
 def test_a_run_longer_than_the_clock_says_so(run_small):
-    """2^63 ps are 106 days."""
-    with pytest.raises(TiergartenError, match="more than 106 days"):
+    with pytest.raises(TiergartenError, match="simulated days; times are kept for 53 days"):
         run_small(tiers__hbm__bandwidth="10 B/s")
 
 
