@@ -134,16 +134,22 @@ def torch(
     train: Annotated[
         bool, typer.Option("--train", help="Forward, backward and an AdamW step, instead of a forward.")
     ] = False,
+    repeat: Annotated[
+        str | None,
+        typer.Option(metavar="MODULES=DEPTH", help="Repeat the last layer of a list of modules: model.layers=80."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record a PyTorch program. The file is run: record only what you trust.
 
-    Example:  tiergarten trace torch my_model.py:build --meta --out llama.trace
+    Two layers of a model are enough with --repeat: the last one is repeated to the depth given.
+
+    Example:  tiergarten trace torch my_model.py:build --meta --repeat model.layers=80 --out llama.trace
     """
     from tiergarten.sim.trace_io import save_trace
     from tiergarten.workloads.recorders.program import record_program
 
-    trace = record_program(program, meta=meta, train=train)
+    trace = record_program(program, meta=meta, train=train, repeat=repeat)
     save_trace(trace, out)
     _print_program(trace, out, as_json=as_json)
 
