@@ -6,7 +6,7 @@ import pytest
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.registry import summary
 from tiergarten.sim.trace_io import load_trace, save_trace
-from tiergarten.workloads.kernel import KERNELS, traffic_faults, check_kernel, record
+from tiergarten.workloads.kernel import KERNELS, check_kernel, record, traffic_faults
 from tiergarten.workloads.recorders.kernel import NullRecorder
 from tiergarten.workloads.traffic import Traffic
 
