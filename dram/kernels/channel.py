@@ -107,6 +107,7 @@ from tiergarten.dram.kernels.layout import (
     WRITE_MODE,
 )
 from tiergarten.dram.kernels.maintenance import inject_precharges, injection_due, pop_priority, refresh, with_precharge
+from tiergarten.dram.kernels.plain import plain
 from tiergarten.dram.kernels.requests import (
     accept,
     extend_sync,
@@ -496,8 +497,8 @@ def prepare(m, requests, record, until, stop_when_done):
 
 
 @kernel
-def run_single(m, requests, record, until, stop_when_done):
-    """`run` for the generic controller."""
+def single_loop(m, requests, record, until, stop_when_done):
+    """From tick to tick with the generic controller."""
     m[ACCEPT_AT] = NONE
     while True:
         status, tick = prepare(m, requests, record, until, stop_when_done)
@@ -507,8 +508,8 @@ def run_single(m, requests, record, until, stop_when_done):
 
 
 @kernel
-def run_dual(m, requests, record, until, stop_when_done):
-    """`run` for the HBM and GDDR7 controllers."""
+def dual_loop(m, requests, record, until, stop_when_done):
+    """From tick to tick with the HBM and GDDR7 controllers."""
     m[ACCEPT_AT] = NONE
     while True:
         status, tick = prepare(m, requests, record, until, stop_when_done)
@@ -518,14 +519,32 @@ def run_dual(m, requests, record, until, stop_when_done):
 
 
 @kernel
-def run_split(m, requests, record, until, stop_when_done):
-    """`run` for the LPDDR controllers."""
+def split_loop(m, requests, record, until, stop_when_done):
+    """From tick to tick with the LPDDR controllers."""
     m[ACCEPT_AT] = NONE
     while True:
         status, tick = prepare(m, requests, record, until, stop_when_done)
         if status != RUNNING:
             return status
         visit_split(m, requests, record, tick)
+
+
+@kernel
+def run_single(m, requests, record, until, stop_when_done):
+    """`run` for the generic controller."""
+    return single_loop(plain(m), plain(requests), plain(record), until, stop_when_done)
+
+
+@kernel
+def run_dual(m, requests, record, until, stop_when_done):
+    """`run` for the HBM and GDDR7 controllers."""
+    return dual_loop(plain(m), plain(requests), plain(record), until, stop_when_done)
+
+
+@kernel
+def run_split(m, requests, record, until, stop_when_done):
+    """`run` for the LPDDR controllers."""
+    return split_loop(plain(m), plain(requests), plain(record), until, stop_when_done)
 
 
 RUNS = {SINGLE: run_single, DUAL: run_dual, SPLIT: run_split}
