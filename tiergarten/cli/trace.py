@@ -327,12 +327,13 @@ def _print_kernel(found: dict[str, Any]) -> None:
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tiergarten.cli.console import console
 
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or column == "what it is" else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None).print(table)
+    console().print(table)
