@@ -48,8 +48,8 @@ from tiergarten.dram.kernels.layout import (
     KIND_DIRTY,
     KIND_SLOT,
     LAST_ACCEPT,
+    LAST_ACCESS,
     LAST_DONE,
-    LAST_ISSUE,
     LAST_READ_DONE,
     LIVENESS,
     NEEDS_SYNC,
@@ -476,7 +476,7 @@ def prepare(m, requests, record, until, stop_when_done):
             return DEADLOCK, tick
         pass_ticks(m, until - m[CLOCK])
         return REACHED, until
-    if tick - max(m[LAST_ISSUE], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
+    if tick - max(m[LAST_ACCESS], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
         return DEADLOCK, tick
     if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
         return RECORD_FULL, tick

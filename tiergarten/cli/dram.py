@@ -111,19 +111,21 @@ def verify(
     only: Annotated[str, typer.Option(help="Only the cases whose id contains this.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Replay every case of a manifest and compare all commands and requests. Exits with 1 on any difference.
+    """Replay every case of a manifest and compare all commands, requests and counters. Exits with 1 on any difference.
 
     Example:  tiergarten dram verify manifest.yaml --only hbm3
     """
-    from tiergarten.dram.verify import load_manifest, summarise, verify_cases
+    from tiergarten.dram.manifest import read_manifest
+    from tiergarten.dram.verify import summarise, verify_cases
 
-    loaded = load_manifest(manifest)
-    total = len(loaded["cases"])
+    cases = read_manifest(manifest, only)
+    if not cases:
+        raise InputError(Problem(f"no case's id contains {only!r}" if only else "no cases", file=str(manifest)))
     outcomes = []
     with Bar("verifying", silent=False) as bar:
-        for outcome in verify_cases(manifest, loaded, only):
+        for outcome in verify_cases(cases):
             outcomes.append(outcome)
-            bar.update(len(outcomes) / total)
+            bar.update(len(outcomes) / len(cases))
     summary = summarise(outcomes)
     if as_json:
         print(json.dumps(summary))
@@ -133,10 +135,10 @@ def verify(
             if not outcome.is_exact:
                 screen.print(f"[red]{outcome.name}[/]")
                 screen.print(outcome.difference, markup=False, highlight=False)
-        for what in ("cases_exact", "commands_matched", "requests_matched"):
+        for what in ("cases_exact", "commands_matched", "requests_matched", "counters_matched"):
             whole = what.removesuffix("_exact").removesuffix("_matched")
             screen.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
-    if summary["cases_exact"] != summary["cases"] or not outcomes:
+    if summary["cases_exact"] != summary["cases"]:
         raise typer.Exit(1)
 
 
