@@ -9,6 +9,7 @@ from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
 from tiergarten.sim.transfer import Cause
+from tiergarten.sim.transfer_log import Column
 
 
 class CopyConfig(StrictModel):
@@ -49,13 +50,13 @@ class Copies(Driver):
             machine.system.route(copy.source, copy.destination)  # a missing link is an error before anything moves
             machine.engine.process(_issue(machine, copy))
         machine.run()
-        finished = [row[7] for row in machine.system.log]
-        moved = sum(row[2] for row in machine.system.log)
+        log = machine.system.log.columns()
+        finished_ps, moved = log[Column.FINISHED_PS], int(log[Column.BYTES].sum())
         return Output(
             metrics={
                 "copied_bytes": moved,
-                "throughput_bytes_per_s": moved * 1e12 / max(finished),
-                "mean_latency_ns": sum(row[7] - row[5] for row in machine.system.log) / len(finished) / 1000,
+                "throughput_bytes_per_s": moved * 1e12 / int(finished_ps.max()),
+                "mean_latency_ns": int((finished_ps - log[Column.REQUESTED_PS]).sum()) / len(finished_ps) / 1000,
             }
         )
 
