@@ -5,7 +5,7 @@ ends follow from when the queues are free and from the service times. A burst wr
 single transfers would, and raises one event at its end.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -75,7 +75,7 @@ class Spans(NamedTuple):
 
 
 class Bursts:
-    """Issues operations of a program in bursts. Places are given routes first; the queues stay those of the servers."""
+    """Issues operations of a program in bursts. The queues stay those of the servers."""
 
     def __init__(self, system: System, program: Program, num_places: int, spans: Spans):
         self._system = system
@@ -83,27 +83,25 @@ class Bursts:
         self._spans = spans
         self._distinct, sizes = np.unique(program.num_bytes, return_inverse=True)
         self._sizes = sizes.astype(np.int64)
-        self._way_of_place = np.full(num_places, NONE, np.int64)
+        self.ways: Int = np.full(num_places, NONE, np.int64)
+        """int64[L]: the way of each place, as numbered by `way`. The caller fills it before a place is accessed."""
+        self._starts: list[int] = program.accesses.tolist()
         self._routes: dict[Route, int] = {}
         self._stages: dict[Stage, int] = {}
         self._queues: dict[FifoQueue, int] = {}
 
-    def set_route(self, place: int, route: Route) -> bool:
-        """Accesses of the place take this route from now on. False where a hop of it is not first come, first served."""
-        if route not in self._routes and not self._add(route):
-            return False
-        self._way_of_place[place] = self._routes[route]
-        return True
+    def way(self, route: Route) -> int:
+        """The number of a route; NONE where a hop of it is not first come, first served."""
+        return self._routes[route] if route in self._routes or self._add(route) else NONE
 
     def _add(self, route: Route) -> bool:
-        stages = [server.stage(is_write) for server, is_write, _ in route.hops]
-        for stage in stages:
-            if stage is None:
-                return False
+        if route.stages is None:
+            return False
+        for stage in route.stages:
             self._stages.setdefault(stage, len(self._stages))
             self._queues.setdefault(stage.queue, len(self._queues))
         self._routes[route] = len(self._routes)
-        self._ways = _ways(self._routes, self._stages, self._queues, self._distinct.tolist())
+        self._tables = _tables(self._routes, self._stages, self._queues, self._distinct.tolist())
         self._free_ps, self._busy_ps = np.zeros((2, len(self._queues)), np.int64)
         return True
 
@@ -115,11 +113,11 @@ class Bursts:
         system, free_ps, busy_ps = self._system, self._free_ps, self._busy_ps
         for index, queue in enumerate(self._queues):
             free_ps[index] = queue.free_ps
-        count = int(self._program.accesses[end] - self._program.accesses[first])
+        count = self._starts[end] - self._starts[first]
         log, row = system.log.reserve(count)
         issued = (system.engine.now_ps, system.take_transfer_ids(count), row)
         ended_ps = serve_ops(
-            self._program, self._sizes, self._way_of_place, self._ways, (first, end), issued,
+            self._program, self._sizes, self.ways, self._tables, (first, end), issued,
             free_ps, busy_ps, log, self._spans,
         )  # fmt: skip
         for queue, free, busy in zip(self._queues, free_ps.tolist(), busy_ps.tolist(), strict=True):
@@ -128,13 +126,12 @@ class Bursts:
         return system.engine.wait_until(ended_ps)
 
 
-def _ways(
-    routes: Iterable[Route], stages: Mapping[Stage, int], queues: Mapping[FifoQueue, int], sizes: Sequence[int]
+def _tables(
+    routes: Collection[Route], stages: Mapping[Stage, int], queues: Mapping[FifoQueue, int], sizes: Sequence[int]
 ) -> Ways:
-    hops = [[server.stage(is_write) for server, is_write, _ in route.hops] for route in routes]
-    stages_of = np.full((len(hops), max(map(len, hops))), NONE, np.int64)
-    for row, passed in enumerate(hops):
-        stages_of[row, : len(passed)] = [stages[stage] for stage in passed if stage is not None]
+    stages_of = np.full((len(routes), max(len(route.hops) for route in routes)), NONE, np.int64)
+    for row, route in enumerate(routes):
+        stages_of[row, : len(route.hops)] = [stages[stage] for stage in route.stages or ()]
     return Ways(
         stages_of,
         np.array([queues[stage.queue] for stage in stages], np.int64),

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.link import Link, LinkSpec
-from tiergarten.sim.server import DurationPs, Server
+from tiergarten.sim.server import DurationPs, Server, Stage
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, Transfer
@@ -33,6 +33,8 @@ class Route:
     name: str
     """Links in order, "pcie>nvme"; empty for an access of a tier by its own device."""
     hops: tuple[Hop, ...]
+    stages: tuple[Stage, ...] | None
+    """What the hops do, where all are plain queues: then the end of a transfer is known when it begins."""
     latency_ps: int
     links: tuple[LinkSpec, ...]
     directions: tuple[DurationPs, ...]
@@ -173,6 +175,7 @@ class System:
             destination,
             ">".join(spec.name for spec in specs),
             hops,
+            _stages(hops),
             sum(server.latency_ps for server, _, _ in hops),
             specs,
             tuple(link.spec.duration_ps[0 if (start, end) == link.spec.ends else 1] for link, start, end in links),
@@ -207,3 +210,8 @@ class System:
     def _require(self, name: str) -> None:
         if name not in self.tiers:
             raise UnknownNameError(f"unknown tier {name!r}. {did_you_mean(name, self.tiers)}")
+
+
+def _stages(hops: tuple[Hop, ...]) -> tuple[Stage, ...] | None:
+    stages = tuple(stage for server, is_write, _ in hops if (stage := server.stage(is_write)) is not None)
+    return stages if len(stages) == len(hops) else None

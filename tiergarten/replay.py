@@ -44,7 +44,7 @@ class PlacementRule(StrictModel):
 
     def applies(self, name: str, role: Role) -> bool:
         """Whether the rule is about an object of that name and role."""
-        return fnmatchcase(name, self.objects) and (not self.roles or role.name.lower() in self.roles)
+        return (not self.roles or ROLES[role] in self.roles) and fnmatchcase(name, self.objects)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Replay:
         self._waits: dict[int, list[int]] = {}
         self._waited_ps: dict[str, int] = defaultdict(int)
         self._homes: dict[int, str] = {}
+        self._ways_of_tier: dict[str, tuple[int, int]] = {}
         self._roles = [Role(role) for role in trace.objects.roles.tolist()]
         self._born: dict[int, list[int]] = defaultdict(list)
         for ident, birth in enumerate(trace.birth_ops.tolist()):
@@ -171,18 +172,22 @@ class Replay:
         for ident in idents:
             name, role = self._trace.objects.names[ident], self._roles[ident]
             size = int(self._trace.objects.num_bytes[ident])
-            rule = next((rule for rule in self._rules if rule.applies(name, role)), None)
-            tiers = rule.tiers if rule is not None else [self._near]
+            tiers = next((rule.tiers for rule in self._rules if rule.applies(name, role)), [self._near])
             home = next((tier for tier in tiers if self._machine.placement.free_bytes(tier) >= size), None)
             if home is None:
                 raise TiergartenError(f"object {name!r} of {size} bytes has no room in {' or '.join(tiers)}")
             self._machine.placement.add(home, ident, size, role)
             self._homes[ident] = home
             if self._in_bursts:
-                routes = (self._machine.system.access_route(self._near, home, is_write) for is_write in (False, True))
-                self._in_bursts = all(
-                    self._bursts.set_route(2 * ident + way, route) for way, route in enumerate(routes)
-                )
+                self._bursts.ways[2 * ident : 2 * ident + 2] = self._ways(home)
+
+    def _ways(self, tier: str) -> tuple[int, int]:
+        """How bursts name the routes of reads from and writes to a tier. Gives up bursts where they cannot go there."""
+        if tier not in self._ways_of_tier:
+            read, write = (self._machine.system.access_route(self._near, tier, is_write) for is_write in (False, True))
+            self._ways_of_tier[tier] = self._bursts.way(read), self._bursts.way(write)
+            self._in_bursts = NONE not in self._ways_of_tier[tier]
+        return self._ways_of_tier[tier]
 
     def _finish(self, first: int, end: int) -> None:
         """Wake who waits for the operations, drop objects whose last user has ended."""
