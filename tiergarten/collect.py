@@ -82,7 +82,10 @@ def _columns(machine: Machine) -> _Columns:
 
 
 def _dictionary(indices: Int, names: list[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
+    """names[indices]; names may repeat, as those of two directions of a link do, but a dictionary's must not."""
+    distinct = list(dict.fromkeys(names))
+    places = np.array([distinct.index(name) for name in names], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(places[indices], pa.int32()), pa.array(distinct, pa.string()))
 
 
 def _transfers_table(c: _Columns) -> pa.Table:
@@ -227,10 +230,10 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
     """Per resource the time in each state; the states of a resource sum to the elapsed time."""
     states = dict(output.states_ps)
     for tier in machine.system.tiers.values():
-        states.setdefault(tier.name, {"busy": min(tier.server.busy_ps, elapsed_ps)})
+        states.setdefault(tier.name, {"busy": min(tier.server.occupied_ps, elapsed_ps)})
     for link in machine.system.links.values():
         for direction, server in link.directions().items():
-            states[f"{link.name} {direction}"] = {"busy": min(server.busy_ps, elapsed_ps)}
+            states[f"{link.name} {direction}"] = {"busy": min(server.occupied_ps, elapsed_ps)}
     rows = []
     for resource, times in states.items():
         idle_ps = elapsed_ps - sum(times.values())
@@ -269,7 +272,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             moved = int(c.num_bytes[mine].sum())
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved
-            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.busy_ps / elapsed_ps)
+            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.occupied_ps / elapsed_ps)
         if link.spec.energy_pj_per_bit is not None:
             metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"link_{name}_energy_j"])

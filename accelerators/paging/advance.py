@@ -7,6 +7,7 @@ have done beside the driver is thus counted after it; for fault-bound work, wher
 import numpy as np
 
 from tiergarten.accelerators.paging.access_counters import serve_notices
+from tiergarten.accelerators.paging.history import mark, mark_now
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, ReplayKind
 from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.service import (
@@ -82,6 +83,7 @@ def service_batch(state: PagingState, config: KernelConfig, lanes: Lanes) -> int
             replay(state, config, lanes)
             run_gpu(state, config, lanes)
     wait_for_copies(state, config)
+    mark(state)
     if state.now[Now.SERVICED] == 0:
         wait_for_naps(state, config)
     return DONE
@@ -103,6 +105,7 @@ def advance(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
             wait_for_copies(state, config)
             if state.now[Now.BUFFER_COUNT] == 0:
                 if replay(state, config, lanes) == 0 and not any_ready(lanes):
+                    mark_now(state)
                     return FINISHED
                 continue
             state.now[Now.STEP] = Step.FETCH

@@ -37,8 +37,11 @@ class UvmCosts:
     """Each contiguous copy back to the host."""
     pipelined: bool = False
     """Whether the driver pushes a batch's copies and waits for them at its end (both directions at once), or after each VABlock."""
-    remote_touch_ps: int = 200_000
-    """A touch over the link that is not hidden; UVMSmart uses 200 core cycles (0.135 us), rounded up here for PCIe: an estimate."""
+    remote_read_ps: int = 200_000
+    """A read over the link that is not hidden; UVMSmart uses 200 core cycles (0.135 us), rounded up here for PCIe: an estimate."""
+    remote_write_ps: int = 200_000
+    remote_bytes: int = 32
+    """What a touch over the link moves: a sector."""
 
     def __post_init__(self) -> None:
         problems = []

@@ -106,7 +106,9 @@ def evict_chunk(state: PagingState, config: KernelConfig, chunk: int) -> int:
     state.counts[Count.D2H_COPIES] += runs
     state.counts[Count.D2H_PAGES] += copied
     log_copy(state, Cause.EVICTION, first, copied, block)
-    state.now[Now.OUT_PS] += np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
+    link_ps = np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
+    state.now[Now.OUT_PS] += link_ps
+    state.counts[Count.D2H_PS] += link_ps
     return config.evict_ps + runs * config.evict_copy_ps
 
 

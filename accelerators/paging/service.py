@@ -10,10 +10,9 @@ import numpy as np
 from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, PrefetchKind
 from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
-from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
+from tiergarten.accelerators.paging.residency import drop_host_copy, place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
-    ALL,
     DEVICE,
     FAULTED,
     FREE,
@@ -182,8 +181,7 @@ def plan_faults(state: PagingState, config: KernelConfig, block: int, begin: int
         if accessible(flags, is_write):
             state.counts[Count.DUPLICATES] += 1
         elif flags & DEVICE:
-            state.pages[page] = flags & (ALL ^ HOST)
-            state.counts[Count.INVALIDATED_PAGES] += 1
+            drop_host_copy(state, page)
         elif flags & PREFER_HOST or keep_on_host:
             state.pages[page] = flags | REMOTE
         else:
@@ -256,7 +254,9 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
                 run_kind = 0
     state.counts[Count.H2D_COPIES] += copies
     state.counts[Count.H2D_PAGES] += moved
-    state.now[Now.IN_PS] += np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
+    link_ps = np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
+    state.now[Now.IN_PS] += link_ps
+    state.counts[Count.H2D_PS] += link_ps
     return copies * config.copy_ps + moved * config.page_ps
 
 
@@ -336,9 +336,7 @@ def pin_faulted(state: PagingState, begin: int, end: int) -> None:
         page = state.batch[entry] >> 1
         flags = state.pages[page]
         if flags & DEVICE:
-            state.pages[page] = flags & (
-                ALL ^ HOST
-            )  # a write to a read-mostly page: the device's copy becomes the only one
+            drop_host_copy(state, page)  # a write to a read-mostly page
         elif not flags & REMOTE:
             state.pages[page] = flags | REMOTE
             state.counts[Count.PINNED_PAGES] += 1

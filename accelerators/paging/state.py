@@ -87,7 +87,16 @@ class Now(IntEnum):
     """The same for copies to the host."""
     BATCH_CPU_PS = 23
     """Driver time spent on the batch in service."""
-    SIZE = 24
+    DEVICE_PAGES = 24
+    """Pages on the device."""
+    HOST_PAGES = 25
+    """Pages on the host; read-mostly pages may count on both sides."""
+    MARKS = 26
+    """Rows of `history` in use."""
+    MARKS_STRIDE = 27
+    """Batches between two rows."""
+    MARKS_SKIPPED = 28
+    SIZE = 29
 
 
 class Step(IntEnum):
@@ -134,7 +143,28 @@ class Count(IntEnum):
     HINTED_PAGES = 24
     INVALIDATED_PAGES = 25
     """Host copies of read-mostly pages given up on a write."""
-    SIZE = 26
+    REMOTE_WRITES = 26
+    """Those of the remote touches that write."""
+    H2D_PS = 27
+    """Link time of copies to the device."""
+    D2H_PS = 28
+    SIZE = 29
+
+
+class Mark(IntEnum):
+    """Columns of `PagingState.history`: the clock and running totals."""
+
+    TIME_PS = 0
+    H2D_PAGES = 1
+    PREFETCHED_PAGES = 2
+    D2H_PAGES = 3
+    H2D_PS = 4
+    D2H_PS = 5
+    DEVICE_PAGES = 6
+    HOST_PAGES = 7
+    REMOTE_TOUCHES = 8
+    REMOTE_WRITES = 9
+    SIZE = 10
 
 
 class PagingState(NamedTuple):
@@ -184,6 +214,8 @@ class PagingState(NamedTuple):
     """int64[D], random numbers drawn beforehand, used in turn."""
     log: NDArray[np.int64]
     """int64[L, 5]: time_ps, cause, first page, pages, VABlock of each copy; L = 0 keeps none."""
+    history: NDArray[np.int64]
+    """int64[H, Mark.SIZE]: running totals after each batch, see `history.py`; H even, 0 keeps none."""
     now: NDArray[np.int64]
     """int64[Now.SIZE]."""
     counts: NDArray[np.int64]
@@ -233,6 +265,9 @@ def check_conservation(state: PagingState, block_pages: int) -> None:
         if where.any():
             page = int(np.flatnonzero(where)[0])
             raise ConservationError(f"page {page} (VABlock {page // block_pages}) {what}")
+    for name, total, place in (("device", Now.DEVICE_PAGES, device), ("host", Now.HOST_PAGES, host)):
+        if int(state.now[total]) != int(place.sum()):
+            raise ConservationError(f"{int(place.sum())} pages are on the {name}, its total says {state.now[total]}")
     for name, counted in (("region", state.region_pages), ("chunk", state.chunk_pages)):
         actual = device.reshape(len(counted), -1).sum(axis=1)
         if not np.array_equal(actual, counted):

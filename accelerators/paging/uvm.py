@@ -14,6 +14,7 @@ from tiergarten.accelerators.paging.advance import ASK_EVICTOR, ASK_PREFETCHER, 
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.eviction import LeastRecentlyAllocated, MemoryView
 from tiergarten.accelerators.paging.hints import Hint
+from tiergarten.accelerators.paging.history import mark_now
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.prefetch import BlockView, TreePrefetch
 from tiergarten.accelerators.paging.replay_policy import BatchFlushReplay
@@ -28,6 +29,7 @@ from tiergarten.accelerators.paging.state import (
     VALID,
     Cause,
     Count,
+    Mark,
     Now,
     PagingState,
     check_conservation,
@@ -112,6 +114,8 @@ class UvmConfig:
     """Memory behind the device; None = as much as needed."""
     log_copies: int = 0
     """Rows kept of the copy log."""
+    history_rows: int = 0
+    """Rows for the history of a `touch`, even; 0 keeps none. Longer histories are thinned out."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -126,6 +130,8 @@ class UvmConfig:
         if self.device_bytes < geometry.block_bytes:
             message = f"device memory of {format_bytes(self.device_bytes)} holds no VABlock ({format_bytes(geometry.block_bytes)})"
             problems.append(Problem(message + "; give at least one", path="device_bytes"))
+        if self.history_rows < 0 or self.history_rows % 2:
+            problems.append(Problem(f"must be even and not negative, got {self.history_rows}", path="history_rows"))
         if self.counter_threshold < 0:
             problems.append(Problem(f"must not be negative, got {self.counter_threshold}", path="counter_threshold"))
         if problems:
@@ -161,7 +167,8 @@ class UvmConfig:
             counter_threshold=self.counter_threshold,
             remote_when_full=int(self.remote_when_full),
             touch_ps=hardware.touch_ps,
-            remote_touch_ps=cost.remote_touch_ps,
+            remote_read_ps=cost.remote_read_ps,
+            remote_write_ps=cost.remote_write_ps,
             batch_ps=cost.batch_ps,
             entry_ps=cost.entry_ps,
             block_ps=cost.block_ps,
@@ -192,7 +199,7 @@ class UvmResult:
 class UvmMachine:
     """A GPU's managed memory in a run: allocations, the page table, the clock.
 
-    All pages begin on the host. Only this object and its kernels change the state; `check` raises if a page is lost.
+    Pages begin on the host, or, as far as it lacks room, on the device. Only this object and its kernels change the state; `check` raises if a page is lost.
     """
 
     def __init__(self, config: UvmConfig, allocations_bytes: list[int]):
@@ -210,10 +217,9 @@ class UvmMachine:
             problems.append(Problem(message + "; use larger pages", path="allocations"))
         if not allocations_bytes:
             problems.append(Problem("at least one allocation is needed", path="allocations"))
-        if config.host_bytes is not None and total > config.host_bytes + config.device_bytes:
-            tiers = (
-                f"{format_bytes(config.host_bytes)} on the host and {format_bytes(config.device_bytes)} on the device"
-            )
+        first_on_device = _blocks_beyond_host(config, allocations_bytes)
+        if first_on_device > config.device_bytes // geometry.block_bytes:
+            tiers = f"{format_bytes(config.host_bytes or 0)} on the host and {format_bytes(config.device_bytes)} on the device"
             message = f"working set of {format_bytes(total)} does not fit {tiers}; shrink it or add memory"
             problems.append(Problem(message, path="allocations"))
         if problems:
@@ -226,8 +232,13 @@ class UvmMachine:
         self.state = _new_state(config, self.kernel, sum(blocks))
         for first, count in zip(self.first_pages, self.num_pages, strict=True):
             self.state.pages[first : first + count] = VALID | HOST
+        self.state.now[Now.HOST_PAGES] = sum(self.num_pages)
         valid = (self.state.pages & VALID) != 0
         self.state.region_valid[:] = valid.reshape(len(self.state.region_valid), -1).sum(axis=1)
+        for block in range(first_on_device):
+            migrate_block(self.state, self.kernel, block, int(Cause.HINT))
+        self.state.counts[:] = 0
+        self.state.now[[Now.IN_PS, Now.OUT_PS, Now.LOG_COUNT]] = 0
 
     @property
     def time_ps(self) -> int:
@@ -236,6 +247,7 @@ class UvmMachine:
     def touch(self, lanes: Lanes) -> UvmResult:
         """Let the GPU touch all that `lanes` holds; returns what that took."""
         self._check_pages(lanes)
+        self._begin_history()
         before, start = self.state.counts.copy(), self.time_ps
         while (status := advance(self.state, self.kernel, lanes)) != FINISHED:
             if status == ASK_PREFETCHER:
@@ -246,12 +258,14 @@ class UvmMachine:
 
     def prefetch(self, allocation: int) -> UvmResult:
         """cudaMemPrefetchAsync to the device: bulk copies at link rate, VABlock by VABlock, without faults."""
+        self._begin_history()
         before, start = self.state.counts.copy(), self.time_ps
         bulk = self.kernel._replace(batch_ps=0, block_ps=0, page_ps=0)
         for block in self._blocks(allocation):
             self.state.now[Now.TIME_PS] += migrate_block(self.state, bulk, block, int(Cause.HINT))
             self.state.now[Now.TIME_PS] += self.state.now[Now.IN_PS] + self.state.now[Now.OUT_PS]
             self.state.now[[Now.IN_PS, Now.OUT_PS]] = 0
+            mark_now(self.state)
         self.state.counts[Count.HINTED_PAGES] += (
             self.state.counts[Count.PREFETCHED_PAGES] - before[Count.PREFETCHED_PAGES]
         )
@@ -282,6 +296,10 @@ class UvmMachine:
         """Bytes of pages on the device."""
         return int(np.count_nonzero(self.state.pages & DEVICE)) * self.config.geometry.page_bytes
 
+    def pages_placed(self) -> tuple[int, int]:
+        """(pages on the device, pages on the host)."""
+        return int(self.state.now[Now.DEVICE_PAGES]), int(self.state.now[Now.HOST_PAGES])
+
     def check(self) -> None:
         """Raise ConservationError unless every page is where the law says, see `state.check_conservation`."""
         check_conservation(self.state, self.kernel.pages_per_block)
@@ -289,6 +307,14 @@ class UvmMachine:
     def copies(self) -> NDArray[np.int64]:
         """int64[N, 5], the copy log: time_ps, `Cause`, first page, pages, VABlock."""
         return self.state.log[: self.state.now[Now.LOG_COUNT]]
+
+    def history(self) -> NDArray[np.int64]:
+        """int64[N, Mark.SIZE], running totals from the begin to the end of the last `touch` or `prefetch`, see `history.py`."""
+        return self.state.history[: self.state.now[Now.MARKS]].copy()
+
+    def _begin_history(self) -> None:
+        self.state.now[[Now.MARKS, Now.MARKS_STRIDE]] = 0, 1
+        mark_now(self.state)
 
     def _pages(self, allocation: int) -> slice:
         return slice(self.first_pages[allocation], self.first_pages[allocation] + self.num_pages[allocation])
@@ -349,6 +375,23 @@ class UvmMachine:
         return UvmResult(self.time_ps - start_ps, {c.name.lower(): int(change[c]) for c in Count if c != Count.SIZE})
 
 
+def _blocks_beyond_host(config: UvmConfig, allocations_bytes: list[int]) -> int:
+    """VABlocks, counted from the first allocation's begin, that cannot begin on the host for want of room there."""
+    if config.host_bytes is None:
+        return 0
+    geometry = config.geometry
+    pages = (
+        sum(-(-size // geometry.page_bytes) for size in allocations_bytes) - config.host_bytes // geometry.page_bytes
+    )
+    per_block, blocks = geometry.block_bytes // geometry.page_bytes, 0
+    for size in allocations_bytes:
+        held = -(-size // geometry.page_bytes)
+        wanted = min(-(-held // per_block), -(-max(pages, 0) // per_block))
+        pages -= min(held, wanted * per_block)
+        blocks += wanted
+    return blocks
+
+
 def _new_state(config: UvmConfig, kernel: KernelConfig, blocks: int) -> PagingState:
     pages = blocks * kernel.pages_per_block
     regions, chunks = pages // kernel.pages_per_region, pages // kernel.pages_per_chunk
@@ -381,6 +424,7 @@ def _new_state(config: UvmConfig, kernel: KernelConfig, blocks: int) -> PagingSt
         turns=np.zeros((2, kernel.utlbs), np.int64),
         draws=stream(config.seed, "paging").integers(0, 2**62, NUM_DRAWS),
         log=np.zeros((config.log_copies, 5), np.int64),
+        history=np.zeros((config.history_rows, Mark.SIZE), np.int64),
         now=now,
         counts=np.zeros(Count.SIZE, np.int64),
     )
