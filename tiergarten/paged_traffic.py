@@ -64,7 +64,7 @@ def _transfers(
     into, out = (tiers.host, tiers.device), (tiers.device, tiers.host)
     in_ps, out_ps = change[Mark.H2D_PS], change[Mark.D2H_PS]
     out_end_ps = end_ps if config.costs.pipelined else end_ps - in_ps
-    ahead, pages = change[Mark.PREFETCHED_PAGES], change[Mark.H2D_PAGES]
+    ahead, pages = change[Mark.COPIED_AHEAD_PAGES], change[Mark.H2D_PAGES]
     demand_end_ps = end_ps - (in_ps * ahead // pages if pages else 0)
     writes = change[Mark.REMOTE_WRITES]
     reads = change[Mark.REMOTE_TOUCHES] - writes

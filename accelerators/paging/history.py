@@ -27,7 +27,7 @@ def mark_now(state: PagingState) -> None:
     row = state.now[Now.MARKS]
     state.history[row, Mark.TIME_PS] = state.now[Now.TIME_PS]
     state.history[row, Mark.H2D_PAGES] = state.counts[Count.H2D_PAGES]
-    state.history[row, Mark.PREFETCHED_PAGES] = state.counts[Count.PREFETCHED_PAGES]
+    state.history[row, Mark.COPIED_AHEAD_PAGES] = state.counts[Count.COPIED_AHEAD_PAGES]
     state.history[row, Mark.D2H_PAGES] = state.counts[Count.D2H_PAGES]
     state.history[row, Mark.H2D_PS] = state.counts[Count.H2D_PS]
     state.history[row, Mark.D2H_PS] = state.counts[Count.D2H_PS]

@@ -24,7 +24,7 @@ from tiergarten.accelerators.paging.state import (
 # Plain integers: numba compiles member look-ups of an IntEnum, but reads of these names are shorter below.
 FREE_CHUNKS, USED_HEAD, USED_TAIL = int(Now.FREE_CHUNKS), int(Now.USED_HEAD), int(Now.USED_TAIL)
 UNUSED_HEAD, UNUSED_TAIL = int(Now.UNUSED_HEAD), int(Now.UNUSED_TAIL)
-DEVICE_PAGES, HOST_PAGES = int(Now.DEVICE_PAGES), int(Now.HOST_PAGES)
+DEVICE_PAGES, HOST_PAGES, POPULATED_PAGES = int(Now.DEVICE_PAGES), int(Now.HOST_PAGES), int(Now.POPULATED_PAGES)
 
 
 @kernel
@@ -72,18 +72,32 @@ def release_memory(state: PagingState, chunk: int) -> None:
 
 
 @kernel
-def place_on_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> None:
-    """Move a host page to the device; a read-mostly page keeps its host copy."""
+def place_on_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> int:
+    """Move a page to the device; a read-mostly page keeps its host copy. Returns 1 if it has to be copied, 0 if it is new."""
     flags = state.pages[page]
-    if flags & READ_MOSTLY:
-        flags |= DEVICE
+    copied = 0
+    if flags & HOST:
+        copied = 1
+        if not flags & READ_MOSTLY:
+            flags &= ALL ^ HOST
+            state.now[HOST_PAGES] -= 1
     else:
-        flags = (flags | DEVICE) & (ALL ^ HOST)
-        state.now[HOST_PAGES] -= 1
+        state.now[POPULATED_PAGES] += 1
+        state.counts[Count.ZEROED_PAGES] += 1
     state.now[DEVICE_PAGES] += 1
-    state.pages[page] = flags & (ALL ^ REMOTE)
+    state.pages[page] = (flags | DEVICE) & (ALL ^ REMOTE)
     state.region_pages[page // pages_per_region] += 1
     state.chunk_pages[page // pages_per_chunk] += 1
+    return copied
+
+
+@kernel
+def map_on_host(state: PagingState, page: int) -> None:
+    """Map a page for the GPU where it is on the host; a new page begins there."""
+    if not state.pages[page] & HOST:
+        state.now[POPULATED_PAGES] += 1
+        state.now[HOST_PAGES] += 1
+    state.pages[page] |= HOST | REMOTE
 
 
 @kernel

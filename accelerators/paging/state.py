@@ -14,7 +14,10 @@ from tiergarten.sim.errors import ConservationError
 
 
 class Page(IntFlag):
-    """Bits of `PagingState.pages`. A page inside an allocation is on the host, on the device, or (read-mostly only) on both."""
+    """Bits of `PagingState.pages`.
+
+    A page inside an allocation is nowhere until it is first touched, then on the host, on the device, or (read-mostly only) on both.
+    """
 
     HOST = 1
     DEVICE = 2
@@ -96,7 +99,9 @@ class Now(IntEnum):
     MARKS_STRIDE = 27
     """Batches between two rows."""
     MARKS_SKIPPED = 28
-    SIZE = 29
+    POPULATED_PAGES = 29
+    """Pages that have been touched or filled once; none of them is ever lost."""
+    SIZE = 30
 
 
 class Step(IntEnum):
@@ -122,7 +127,7 @@ class Count(IntEnum):
     BATCHES = 6
     BLOCK_SERVICES = 7
     FIRST_TOUCHES = 8
-    """VABlocks unmapped from the CPU and DMA-mapped."""
+    """VABlocks unmapped from the CPU and DMA-mapped, once each."""
     H2D_COPIES = 9
     H2D_PAGES = 10
     D2H_COPIES = 11
@@ -148,7 +153,11 @@ class Count(IntEnum):
     H2D_PS = 27
     """Link time of copies to the device."""
     D2H_PS = 28
-    SIZE = 29
+    ZEROED_PAGES = 29
+    """Pages that began on the device, filled with zeros: nothing to copy."""
+    COPIED_AHEAD_PAGES = 30
+    """Those of the H2D pages that were prefetched."""
+    SIZE = 31
 
 
 class Mark(IntEnum):
@@ -156,7 +165,7 @@ class Mark(IntEnum):
 
     TIME_PS = 0
     H2D_PAGES = 1
-    PREFETCHED_PAGES = 2
+    COPIED_AHEAD_PAGES = 2
     D2H_PAGES = 3
     H2D_PS = 4
     D2H_PS = 5
@@ -246,15 +255,15 @@ class Cause(IntEnum):
 def check_conservation(state: PagingState, block_pages: int) -> None:
     """Raise ConservationError unless every page is in exactly one place and every count agrees with the page table.
 
-    The law: a valid page has HOST or DEVICE set, both only if READ_MOSTLY; a remote mapping only on host pages; device pages lie
-    in held chunks; regions, chunks and the free count add up.
+    The law: a populated page has HOST or DEVICE set, both only if READ_MOSTLY; a remote mapping only on host pages; device pages
+    lie in held chunks; regions, chunks and totals add up.
     """
     pages = state.pages
     valid = (pages & VALID) != 0
     host, device = (pages & HOST) != 0, (pages & DEVICE) != 0
     both = host & device & ((pages & READ_MOSTLY) == 0)
     faults = {
-        "is nowhere": valid & ~host & ~device,
+        "is nowhere": valid & ~host & ~device & (int(state.now[Now.POPULATED_PAGES]) == int(valid.sum())),
         "is in two places without being read-mostly": both,
         "lies outside every allocation but has a place": ~valid & (host | device),
         "is mapped remotely but not on the host": ((pages & REMOTE) != 0) & ~host,
@@ -265,7 +274,8 @@ def check_conservation(state: PagingState, block_pages: int) -> None:
         if where.any():
             page = int(np.flatnonzero(where)[0])
             raise ConservationError(f"page {page} (VABlock {page // block_pages}) {what}")
-    for name, total, place in (("device", Now.DEVICE_PAGES, device), ("host", Now.HOST_PAGES, host)):
+    totals = (("device", Now.DEVICE_PAGES, device), ("host", Now.HOST_PAGES, host))
+    for name, total, place in (*totals, ("device or host", Now.POPULATED_PAGES, host | device)):
         if int(state.now[total]) != int(place.sum()):
             raise ConservationError(f"{int(place.sum())} pages are on the {name}, its total says {state.now[total]}")
     for name, counted in (("region", state.region_pages), ("chunk", state.chunk_pages)):

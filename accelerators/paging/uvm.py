@@ -3,6 +3,8 @@
 The kernels do the work; this module checks the input, lowers policies to numbers, and answers plug-in policies.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -202,8 +204,14 @@ class UvmMachine:
     Pages begin on the host, or, as far as it lacks room, on the device. Only this object and its kernels change the state; `check` raises if a page is lost.
     """
 
-    def __init__(self, config: UvmConfig, allocations_bytes: list[int]):
-        """Raises InputError for an empty allocation or one that host and device together cannot hold."""
+    def __init__(self, config: UvmConfig, allocations_bytes: list[int], filled: Sequence[bool] | None = None):
+        """Raises InputError for an empty allocation or one that host and device together cannot hold.
+
+        Args:
+            config: the GPU, its driver and their policies.
+            allocations_bytes: size of each allocation; it begins at a VABlock.
+            filled: which allocations the CPU has filled before; the pages of others begin where they are first touched. None = all.
+        """
         self.config = config
         geometry = config.geometry
         problems = [
@@ -217,8 +225,10 @@ class UvmMachine:
             problems.append(Problem(message + "; use larger pages", path="allocations"))
         if not allocations_bytes:
             problems.append(Problem("at least one allocation is needed", path="allocations"))
-        first_on_device = _blocks_beyond_host(config, allocations_bytes)
-        if first_on_device > config.device_bytes // geometry.block_bytes:
+        filled = [True] * len(allocations_bytes) if filled is None else list(filled)
+        first_on_device = _blocks_beyond_host(config, [s for s, f in zip(allocations_bytes, filled, strict=True) if f])
+        room = sys.maxsize if config.host_bytes is None else config.host_bytes + config.device_bytes
+        if total > room or first_on_device > config.device_bytes // geometry.block_bytes:
             tiers = f"{format_bytes(config.host_bytes or 0)} on the host and {format_bytes(config.device_bytes)} on the device"
             message = f"working set of {format_bytes(total)} does not fit {tiers}; shrink it or add memory"
             problems.append(Problem(message, path="allocations"))
@@ -230,13 +240,15 @@ class UvmMachine:
         self.first_pages = tuple(int(start) * per_block for start in np.cumsum([0, *blocks[:-1]]))
         self.num_pages = tuple(-(-size // geometry.page_bytes) for size in allocations_bytes)
         self.state = _new_state(config, self.kernel, sum(blocks))
-        for first, count in zip(self.first_pages, self.num_pages, strict=True):
-            self.state.pages[first : first + count] = VALID | HOST
-        self.state.now[Now.HOST_PAGES] = sum(self.num_pages)
+        for first, count, is_filled in zip(self.first_pages, self.num_pages, filled, strict=True):
+            self.state.pages[first : first + count] = VALID | HOST if is_filled else VALID
+        on_host = int(np.count_nonzero(self.state.pages & HOST))
+        self.state.now[[Now.HOST_PAGES, Now.POPULATED_PAGES]] = on_host
         valid = (self.state.pages & VALID) != 0
         self.state.region_valid[:] = valid.reshape(len(self.state.region_valid), -1).sum(axis=1)
-        for block in range(first_on_device):
-            migrate_block(self.state, self.kernel, block, int(Cause.HINT))
+        with_host_pages = np.flatnonzero((self.state.pages & HOST).reshape(-1, per_block).any(axis=1))
+        for block in with_host_pages[:first_on_device]:
+            migrate_block(self.state, self.kernel, int(block), int(Cause.HINT))
         self.state.counts[:] = 0
         self.state.now[[Now.IN_PS, Now.OUT_PS, Now.LOG_COUNT]] = 0
 
@@ -282,7 +294,10 @@ class UvmMachine:
         base = self.first_pages[allocation] + first_page
         for page in range(base, base + num_pages):
             flags = self.state.pages[page]
-            if flags & DEVICE and not flags & HOST:
+            if not flags & (DEVICE | HOST):
+                self.state.pages[page] = flags | HOST
+                self.state.now[[Now.HOST_PAGES, Now.POPULATED_PAGES]] += 1
+            elif flags & DEVICE and not flags & HOST:
                 take_from_device(self.state, page, self.kernel.pages_per_region, self.kernel.pages_per_chunk)
                 moved += 1
         self.state.counts[Count.D2H_PAGES] += moved
