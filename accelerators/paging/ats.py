@@ -44,6 +44,7 @@ def ats_config(
         remote_write_ps=transfer_ps(bytes_per_touch, base.costs.d2h_bytes_per_s),
         remote_bytes=bytes_per_touch,
         setup_ps=0,
+        unmap_ps=0,
     )
     return replace(base, costs=costs, counter_threshold=counter_threshold)
 

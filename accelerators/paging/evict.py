@@ -96,10 +96,10 @@ def log_copy(state: PagingState, cause: int, page: int, pages: int, block: int) 
 
 @kernel
 def setup_block(state: PagingState, config: KernelConfig, block: int) -> int:
-    """First copy from or to a VABlock's host pages: they are made, unmapped from the CPU and mapped for DMA, once.
+    """First copy from or to a VABlock's host pages: they are made and mapped for DMA, once. Returns picoseconds.
 
-    Pages that the CPU filled need this when they first migrate, pages that the GPU filled when they are first evicted. Returns
-    picoseconds.
+    Pages that the CPU filled need this when they first migrate, pages that the GPU filled when they are first evicted
+    (uvm_va_block.c, block_populate_pages_cpu).
     """
     if state.block_seen[block]:
         return 0

@@ -78,6 +78,7 @@ class KernelConfig(NamedTuple):
     entry_ps: int
     block_ps: int
     setup_ps: int
+    unmap_ps: int
     copy_ps: int
     page_ps: int
     evict_ps: int

@@ -261,8 +261,9 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
     link_ps = np.int64(np.ceil(copied * config.page_bytes * config.h2d_ps_per_byte))
     state.now[Now.IN_PS] += link_ps
     state.counts[Count.H2D_PS] += link_ps
+    unmap_ps = config.unmap_ps if copied and state.block_seen[block] == 0 else 0
     setup_ps = setup_block(state, config, block) if copied else 0
-    return setup_ps + copies * config.copy_ps + moved * config.page_ps
+    return unmap_ps + setup_ps + copies * config.copy_ps + moved * config.page_ps
 
 
 @kernel

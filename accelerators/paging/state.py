@@ -99,9 +99,13 @@ class Now(IntEnum):
     MARKS_STRIDE = 27
     """Batches between two rows."""
     MARKS_SKIPPED = 28
+    GPU_AHEAD_PS = 30
+    """Time that the GPU has touched since the driver could have begun its next batch."""
+    GPU_SINCE_PS = 31
+    """`counts[GPU_PS]` at the end of the last batch."""
     POPULATED_PAGES = 29
     """Pages that have been touched or filled once; none of them is ever lost."""
-    SIZE = 30
+    SIZE = 32
 
 
 class Step(IntEnum):
@@ -157,7 +161,9 @@ class Count(IntEnum):
     """Pages that began on the device, filled with zeros: nothing to copy."""
     COPIED_AHEAD_PAGES = 30
     """Those of the H2D pages that were prefetched."""
-    SIZE = 31
+    HIDDEN_PS = 31
+    """Driver time beside which the GPU touched."""
+    SIZE = 32
 
 
 class Mark(IntEnum):

@@ -44,6 +44,8 @@ from tiergarten.sim.units import PS_PER_S, format_bytes
 
 MAX_PAGES = 1 << 28
 """Bounds the arrays of a run: 1 TiB of 4 KiB pages."""
+LINE_BYTES = 128
+"""What a touch occupies in the GPU's cache."""
 NUM_DRAWS = 65_536
 """Random numbers drawn before a run for the random policies; used in turn."""
 
@@ -82,6 +84,12 @@ class FaultHardware:
     batch_entries: int = 256
     touch_ps: int = 1000
     """Reciprocal of the rate at which the whole GPU touches resident pages."""
+    l2_bytes: int = 0
+    """Second-level cache; 0 = none."""
+    l2_touch_ps: int = 0
+    """As `touch_ps`, for touches of lines that the cache holds."""
+    launch_ps: int = 0
+    """Time of a kernel that touches nothing."""
 
     def problems(self) -> list[Problem]:
         found = [
@@ -89,8 +97,11 @@ class FaultHardware:
             for name in ("utlbs", "parked_per_utlb", "buffer_entries", "batch_entries")
             if getattr(self, name) <= 0
         ]
-        if self.touch_ps < 0:
-            found.append(Problem(f"must not be negative, got {self.touch_ps}", path="hardware.touch_ps"))
+        found += [
+            Problem(f"must not be negative, got {getattr(self, name)}", path=f"hardware.{name}")
+            for name in ("touch_ps", "l2_bytes", "l2_touch_ps", "launch_ps")
+            if getattr(self, name) < 0
+        ]
         return found
 
 
@@ -175,6 +186,7 @@ class UvmConfig:
             entry_ps=cost.entry_ps,
             block_ps=cost.block_ps,
             setup_ps=cost.setup_ps,
+            unmap_ps=cost.unmap_ps,
             copy_ps=cost.copy_ps,
             page_ps=cost.page_ps,
             evict_ps=cost.evict_ps,
@@ -256,12 +268,23 @@ class UvmMachine:
     def time_ps(self) -> int:
         return int(self.state.now[Now.TIME_PS])
 
-    def touch(self, lanes: Lanes) -> UvmResult:
-        """Let the GPU touch all that `lanes` holds; returns what that took."""
+    def touch(self, lanes: Lanes, is_repeat: bool = False) -> UvmResult:
+        """Launch a kernel that touches all that `lanes` holds; returns what that took.
+
+        Args:
+            lanes: pages, a line of each.
+            is_repeat: whether the kernel before touched the same lines, so that they are in the GPU's cache if that is large enough.
+        """
         self._check_pages(lanes)
         self._begin_history()
         before, start = self.state.counts.copy(), self.time_ps
-        while (status := advance(self.state, self.kernel, lanes)) != FINISHED:
+        self.state.now[Now.GPU_SINCE_PS] = self.state.counts[Count.GPU_PS]
+        hardware, kernel = self.config.hardware, self.kernel
+        if is_repeat and len(lanes.pages) * LINE_BYTES <= hardware.l2_bytes:
+            kernel = kernel._replace(touch_ps=hardware.l2_touch_ps)
+        self.state.now[Now.TIME_PS] += hardware.launch_ps
+        self.state.counts[Count.GPU_PS] += hardware.launch_ps
+        while (status := advance(self.state, kernel, lanes)) != FINISHED:
             if status == ASK_PREFETCHER:
                 self._ask_prefetcher()
             elif status == ASK_EVICTOR:

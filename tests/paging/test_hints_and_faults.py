@@ -47,7 +47,7 @@ def test_prefetch_moves_at_link_rate_and_leaves_nothing_to_fault():
     moved = machine.prefetch(0)
     machine.check()
     link_ps = 2 * BLOCK * 1e12 / BASE.costs.h2d_bytes_per_s
-    assert moved.time_ps == pytest.approx(link_ps + 2 * BASE.costs.setup_ps, rel=1e-3)
+    assert moved.time_ps == pytest.approx(link_ps + 2 * (BASE.costs.setup_ps + BASE.costs.unmap_ps), rel=1e-3)
     assert touch(machine, range(1024))["fault_entries"] == 0
 
 
@@ -110,7 +110,7 @@ def test_hmm_pays_page_by_page_and_stops_at_the_region():
 
 def test_thrash_detection_throttles_then_pins_and_pins_run_out():
     detection = ThrashDetection()
-    config = replace(BASE, device_bytes=BLOCK, thrash=detection, costs=replace(costs.TITAN_V, setup_ps=0))
+    config = replace(BASE, device_bytes=BLOCK, thrash=detection, costs=replace(costs.TITAN_V, setup_ps=0, unmap_ps=0))
     machine = UvmMachine(config, [2 * BLOCK])
     ping_pong = np.tile([0, 512], 40)
     result = touch(machine, ping_pong)

@@ -155,7 +155,7 @@ class Uvm(Driver):
         made = program(
             params.pattern, params.working_set, Threads(params.threads, params.threads_per_block), machine.seed
         )
-        memory = UvmMachine(config, list(made.allocations_bytes))
+        memory = made.machine(config)
         place_pages(machine, self._tiers, memory)
         for allocation in range(len(memory.num_pages)):
             if self.policies.hint not in (None, BULK_PREFETCH):
@@ -221,7 +221,7 @@ class Uvm(Driver):
             memory.touch(made.warm_up_lanes(memory))
             yield from replay_history(machine, self._tiers, memory)
         for number in range(self.params.passes):
-            result = memory.touch(made.pass_lanes(memory))
+            result = memory.touch(made.pass_lanes(memory), is_repeat=number > 0)
             yield from replay_history(machine, self._tiers, memory)
             results.append(result)
             machine.progress((number + 1) / self.params.passes)
@@ -254,8 +254,13 @@ def _table(results: list[UvmResult]) -> pa.Table:
 
 def _states(elapsed_ps: int, memory: UvmMachine) -> dict[str, int]:
     counts = memory.counts()
+    seen_ps = {
+        "busy": counts["gpu_ps"],
+        "stall:remote access": counts["remote_ps"],
+        "stall:paging": counts["driver_ps"] - counts["hidden_ps"],
+    }
     states, left_ps = {}, elapsed_ps
-    for state, count in (("busy", "gpu_ps"), ("stall:remote access", "remote_ps"), ("stall:paging", "driver_ps")):
-        states[state] = min(counts[count], left_ps)  # a run that was stopped has computed its pass to the end
+    for state, duration_ps in seen_ps.items():
+        states[state] = min(duration_ps, left_ps)  # a run that was stopped has computed its pass to the end
         left_ps -= states[state]
     return states
