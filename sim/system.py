@@ -1,9 +1,10 @@
 """A system: the graph of tiers and links. It routes transfers and keeps their log."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
@@ -13,6 +14,7 @@ from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, Transfer
 from tiergarten.sim.transfer_log import TransferLog
+from tiergarten.sim.units import PS_PER_S
 
 COMPUTE: Final = "compute"
 """Stands for the device beside a tier, as the source or destination of an access that uses no link."""
@@ -55,6 +57,19 @@ class Route:
         services = [duration(num_bytes) for duration in self.directions]
         slowest = services.index(max(services))
         return sum(fill for i, fill in enumerate(fills) if i != slowest)
+
+
+class Moved(NamedTuple):
+    """Bytes that somebody else has timed, for `System.record_transfer`; they may stand for many copies, one after another."""
+
+    source: str
+    destination: str
+    num_bytes: int
+    """> 0."""
+    cause: Cause
+    role: Role
+    started_ps: int
+    finished_ps: int
 
 
 class System:
@@ -139,6 +154,23 @@ class System:
         """
         ident, now_ps = self.take_transfer_ids(1), self.engine.now_ps
         self.log.append((ident, route.number, num_bytes, cause, role, started_ps, started_ps, now_ps, -1))
+
+    def record_transfer(self, moved: Moved) -> None:
+        """Log bytes whose way from tier to tier the caller has timed, for engines that model the link themselves.
+
+        They queue nowhere, but every hop is charged with the time that it needs for them, at most the time they were under way.
+        """
+        route = self._routes.get((moved.source, moved.destination)) or self.route(moved.source, moved.destination)
+        span_ps = moved.finished_ps - moved.started_ps
+        services = [
+            math.ceil(moved.num_bytes * PS_PER_S / self.tiers[moved.source].spec.read_bytes_per_s),
+            *(duration(moved.num_bytes) for duration in route.directions),
+            math.ceil(moved.num_bytes * PS_PER_S / self.tiers[moved.destination].spec.write_bytes_per_s),
+        ]
+        for (server, _, _), service_ps in zip(route.hops, services, strict=True):
+            server.charge(min(service_ps, span_ps))
+        times = (moved.started_ps, moved.started_ps, moved.finished_ps)
+        self.log.append((self.take_transfer_ids(1), route.number, moved.num_bytes, moved.cause, moved.role, *times, -1))
 
     def route(self, source: str, destination: str) -> Route:
         """The quickest way for a large transfer: least latency plus time of 1 MiB over the links; ties by link order."""
