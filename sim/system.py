@@ -1,20 +1,25 @@
 """A system: the graph of tiers and links. It routes transfers and keeps their log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from types import MappingProxyType
 from typing import Final
 
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.link import Link, LinkSpec
-from tiergarten.sim.server import DurationPs, Server
+from tiergarten.sim.server import Carried, DurationPs, Server
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, LogRow, Transfer
+from tiergarten.sim.units import NEVER_PS
 
 COMPUTE: Final = "compute"
 """Stands for the device beside a tier, as the source or destination of an access that uses no link."""
+
+LAST_RESORT_PS: Final = 2**80
+"""What a link that is down counts in the choice of a route: more than any way around it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Route:
     def fill_ps(self, num_bytes: int) -> int:
         """Time until the first chunk has passed all links but the slowest: what a pipeline needs to fill."""
         fills = [
-            duration(min(num_bytes, link.chunk_bytes))
+            duration(min(num_bytes, link.chunk_bytes)) if link.chunk_bytes else 0
             for link, duration in zip(self.links, self.directions, strict=True)
         ]
         services = [duration(num_bytes) for duration in self.directions]
@@ -48,21 +53,32 @@ class Route:
 class System:
     """Tiers and links of a machine in a run.
 
-    Transfers are made here and nowhere else, so the log holds every byte that moved.
+    Transfers are made here and nowhere else, so the log holds every byte that moved. A new transfer goes round a link that is
+    down if another way exists; what is under way on a link that fails, or queues there, waits for it.
     """
 
-    def __init__(self, engine: Engine, tiers: Iterable[Tier], links: Iterable[Link]):
+    def __init__(
+        self,
+        engine: Engine,
+        tiers: Iterable[Tier],
+        links: Iterable[Link],
+        switches: Mapping[str, int] = MappingProxyType({}),
+    ):
         self.engine = engine
         self.tiers = {tier.name: tier for tier in tiers}
         self.links = {link.name: link for link in links}
         self.log: list[LogRow] = []
         self._transfers = 0
+        self.switches = dict(switches)
+        """Latency in ps from port to port, by name."""
         self._routes: dict[tuple[str, str], Route] = {}
-        self._neighbours: dict[str, list[tuple[str, Link]]] = {name: [] for name in self.tiers}
+        self._routes_until_ps = 0 if any(link.spec.availability.faults for link in self.links.values()) else NEVER_PS
+        self._neighbours: dict[str, list[tuple[str, Link]]] = {name: [] for name in [*self.tiers, *self.switches]}
         for link in self.links.values():
             first, second = link.spec.ends
             for end in link.spec.ends:
-                self._require(end)
+                if end not in self.switches:
+                    self._require(end)
             self._neighbours[first].append((second, link))
             self._neighbours[second].append((first, link))
 
@@ -94,6 +110,8 @@ class System:
 
         Raises UnknownNameError for an unknown tier and TiergartenError when no chain of links joins the two.
         """
+        if self.engine.now_ps >= self._routes_until_ps:
+            self._forget_routes()
         route = self._routes.get((source, destination)) or self.route(source, destination)
         return self._begin(route, num_bytes, cause, role, owner)
 
@@ -125,8 +143,26 @@ class System:
         transfer.begin(address, -1)
         return transfer
 
+    def unfinished(self) -> dict[str, list[Carried]]:
+        """By link, what it has accepted and not carried yet. After the last event that is lost time for good: the link is down."""
+        waiting: dict[str, list[Carried]] = {}
+        for name, link in self.links.items():
+            kept = [carried for server in link.directions().values() for carried in server.unfinished()]
+            if kept:
+                waiting[name] = kept
+        return waiting
+
+    def _forget_routes(self) -> None:
+        """A link has failed or come back: find the routes anew until that happens again."""
+        now_ps = self.engine.now_ps
+        self._routes = {key: route for key, route in self._routes.items() if not route.links}
+        self._routes_until_ps = min(link.spec.availability.next_change_ps(now_ps) for link in self.links.values())
+
     def route(self, source: str, destination: str) -> Route:
-        """The quickest way for a large transfer: least latency plus time of 1 MiB over the links; ties by link order."""
+        """The quickest way for a large transfer: least latency plus time of 1 MiB over the links; ties by link order.
+
+        Degraded links count as slow as they are now, and links that are down are used only where there is no other way.
+        """
         self._require(source)
         self._require(destination)
         if source == destination:
@@ -140,6 +176,7 @@ class System:
         hops.append((self.tiers[destination].server, True, True))
         specs = tuple(link.spec for link, _ in links)
         latency_ps = sum(server.latency_ps for server, _, _ in hops)
+        latency_ps += sum(self.switches.get(to, 0) for _, to in links)
         name = ">".join(spec.name for spec in specs)
         route = Route(
             source,
@@ -165,7 +202,7 @@ class System:
 
     def _shortest(self, source: str, destination: str) -> list[tuple[Link, str]]:
         """Dijkstra over links."""
-        probe_bytes = 2**20
+        probe_bytes, now_ps = 2**20, self.engine.now_ps
         queue: list[tuple[int, int, str, list[tuple[Link, str]]]] = [(0, 0, source, [])]
         visited: set[str] = set()
         pushed = 0
@@ -178,12 +215,15 @@ class System:
             visited.add(at)
             for to, link in self._neighbours[at]:
                 duration = link.spec.duration_ps[0 if (at, to) == link.spec.ends else 1]
+                share = link.spec.availability.share(now_ps)
+                probe_ps = round(duration(probe_bytes) / share) if share else LAST_RESORT_PS
+                hop_ps = link.spec.latency_ps + probe_ps + self.switches.get(to, 0)
                 pushed += 1
-                heappush(
-                    queue, (cost_ps + link.spec.latency_ps + duration(probe_bytes), pushed, to, [*path, (link, to)])
-                )
+                heappush(queue, (cost_ps + hop_ps, pushed, to, [*path, (link, to)]))
         raise TiergartenError(f"no link joins {source!r} and {destination!r}; add one under `links:` of the scenario")
 
     def _require(self, name: str) -> None:
+        if name in self.switches:
+            raise TiergartenError(f"{name!r} is a switch: it keeps nothing, so no transfer begins or ends there")
         if name not in self.tiers:
             raise UnknownNameError(f"unknown tier {name!r}. {did_you_mean(name, self.tiers)}")

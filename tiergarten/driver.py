@@ -16,12 +16,13 @@ from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.sim import seeds
 from tiergarten.sim.chooser import Chooser
 from tiergarten.sim.engine import Engine
-from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.errors import TiergartenError, UnreachableError
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.placement import Placement
 from tiergarten.sim.registry import Registry
 from tiergarten.sim.system import System
-from tiergarten.sim.units import PS_PER_S
+from tiergarten.sim.transfer import Transfer
+from tiergarten.sim.units import PS_PER_S, format_ps
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
@@ -58,13 +59,46 @@ class Machine:
         return seeds.stream(self.seed, component)
 
     def run(self) -> None:
-        """Run the engine until nothing is left to do, or until the scenario's `run.until`."""
+        """Run the engine until nothing is left to do, or until the scenario's `run.until`.
+
+        Raises TiergartenError if transfers are left that wait for links which stay down.
+        """
         self.engine.run(until=self.until_ps)
+        if self.until_ps is None:
+            self._require_finished()
         if self.engine.now_ps > LONGEST_PS:
             raise TiergartenError(
                 f"the run lasted {self.engine.now_ps / PS_PER_S / 86400:.0f} simulated days; times are kept for 53 days: "
                 "give it less work or faster tiers, or stop it with run.until"
             )
+
+    def _require_finished(self) -> None:
+        """Nothing can happen any more: what links still hold will never arrive."""
+        lines = []
+        for name, kept in self.system.unfinished().items():
+            transfers = [carried for carried in kept if isinstance(carried, Transfer)]
+            num_bytes = sum(transfer.num_bytes for transfer in transfers)
+            first = ", ".join(_described(transfer) for transfer in transfers[:NAMED_TRANSFERS])
+            more = len(transfers) - NAMED_TRANSFERS
+            lines.append(
+                f"link {name!r} stays down with {len(transfers)} transfers of {num_bytes} bytes that can never finish: {first}"
+                + (f" and {more} more" if more > 0 else "")
+            )
+        if lines:
+            ends = "; give the fault an `until`, another link around it, or stop the run with run.until"
+            raise UnreachableError("; ".join(lines) + ends)
+
+
+NAMED_TRANSFERS = 5
+"""How many of the transfers that never finish an error names."""
+
+
+def _described(transfer: Transfer) -> str:
+    route = transfer.route
+    return (
+        f"transfer {transfer.id} ({transfer.num_bytes} bytes, {route.source} to {route.destination}, requested at "
+        f"{format_ps(transfer.requested_ps)})"
+    )
 
 
 @dataclass
