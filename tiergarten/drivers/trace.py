@@ -268,7 +268,7 @@ class _Replay:
         for ident in self._users.of_op(op):
             self._users.left[ident] -= 1
             if self._users.left[ident] == 0:
-                self._machine.placement.remove(self._homes[ident], ident)
+                self._machine.placement.discard(self._homes[ident], ident)
         self._machine.progress(op / len(self._done))
 
     def require_finished(self) -> None:

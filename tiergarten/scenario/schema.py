@@ -201,6 +201,9 @@ class OutputsConfig(StrictModel):
 
     bins: int = Field(200, ge=10, le=2000, description="Time bins of tiers, links and occupancy.")
     transfers: bool = Field(True, description="Write every transfer.")
+    ledger: bool = Field(
+        False, description="Write where every object was and when (`ledger.parquet`); always written with `faults`."
+    )
     perfetto: bool = Field(True, description="Write a Perfetto trace.")
     figures: bool = Field(True, description="Draw figures and report.html after the run.")
 
