@@ -46,6 +46,12 @@ class Availability:
         following = self._segment(time_ps) + 1
         return self._edges[following] if following < len(self._edges) else NEVER_PS
 
+    def next_up_ps(self, time_ps: int) -> int:
+        """The first time from `time_ps` on at which the link is not down; NEVER_PS if it stays down."""
+        while self.faults and time_ps < NEVER_PS and not self.share(time_ps):
+            time_ps = self.next_change_ps(time_ps)
+        return time_ps
+
     def after(self, start_ps: int, work_ps: float) -> int:
         """When `work_ps` of work that begins at `start_ps` is done; NEVER_PS if the link stays down before."""
         if not self.faults:

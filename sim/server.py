@@ -103,10 +103,9 @@ class InterruptedFifoServer(RateServer):
         self._stranded: list[Carried] = []
 
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
-        start_ps = max(carried.requested_ps, self._free_ps)
-        self._free_ps = NEVER_PS
-        if start_ps < NEVER_PS:
-            self._free_ps = self._availability.after(start_ps, self._duration_ps(carried.num_bytes))
+        start_ps = self._availability.next_up_ps(max(carried.requested_ps, self._free_ps))
+        service_ps = self._duration_ps(carried.num_bytes)
+        self._free_ps = self._availability.after(start_ps, service_ps) if start_ps < NEVER_PS else NEVER_PS
         if self._free_ps == NEVER_PS:
             self._stranded.append(carried)
             return PENDING, PENDING
@@ -142,6 +141,7 @@ class PriorityServer(RateServer):
         _, _, carried = heappop(self._queue)
         start_ps = self.engine.now_ps
         done_ps = self._availability.after(start_ps, self._duration_ps(carried.num_bytes))
+        start_ps = self._availability.next_up_ps(start_ps)
         self._serving = carried
         if done_ps == NEVER_PS:
             return

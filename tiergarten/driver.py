@@ -5,7 +5,7 @@ engine and the tiers of a system.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -138,3 +138,12 @@ class Driver(ABC):
     @abstractmethod
     def run(self, machine: Machine) -> Output:
         """Run the workload to its end on a fresh machine."""
+
+
+def route_problems(scenario: "ScenarioSchema", pairs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Problems of pairs of tiers (dotted key, one, other) between which a workload moves bytes and no link leads."""
+    return [
+        (key, f"no chain of links joins {one!r} and {other!r}; add one under `links:`")
+        for key, one, other in pairs
+        if one in scenario.tiers and other in scenario.tiers and not scenario.joins(one, other)
+    ]

@@ -120,7 +120,7 @@ def test_a_service_over_failing_links_loses_no_block(write: str) -> None:
     ]
     result = simulate(load_scenario("kv-tiers", overrides))
     assert any("complete in at least one tier" in law for law in result.laws)
-    assert result.metrics["requests_finished"] == result.metrics["requests"]
+    assert result.metrics["requests_finished"] + result.metrics["requests_rejected"] == result.metrics["requests"]
     assert result.metrics["link_pcie_down_s"] == pytest.approx(10)
     assert result.metrics["link_nvme-pcie_degraded_s"] == pytest.approx(55)
     assert result.metrics["link_pcie_delayed_bytes"] > 0

@@ -245,3 +245,16 @@ class ScenarioSchema(StrictModel):
     run: RunConfig = Field(RunConfig(), description="How the run is made.")
     outputs: OutputsConfig = Field(OutputsConfig(), description="What the run leaves behind.")
     sweep: SweepConfig | None = Field(None, description="Values to try, for `tiergarten sweep`.")
+
+    def joins(self, first: str, second: str) -> bool:
+        """Whether a chain of links leads from one tier to the other, over tiers and switches."""
+        reached, border = {first}, [first]
+        while border:
+            at = border.pop()
+            for link in self.links.values():
+                if at in link.between:
+                    other = link.between[link.between[0] == at]
+                    if other not in reached:
+                        reached.add(other)
+                        border.append(other)
+        return second in reached
