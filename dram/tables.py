@@ -235,6 +235,8 @@ def _set_parameters(m: Memory, device: DramDevice, config: ControllerConfig, fam
     m[at.MAX_PRIORITY] = config.priority_buffer_size
     m[at.ENTER_WRITE_ABOVE] = math.floor(_watermark(config.wr_high_watermark, config.write_buffer_size))
     m[at.LEAVE_WRITE_BELOW] = math.ceil(_watermark(config.wr_low_watermark, config.write_buffer_size))
+    if config.compat == "":
+        m[at.LEAVE_WRITE_BELOW] = max(1, m[at.LEAVE_WRITE_BELOW])  # at 0 there no write queue is ever short enough
     m[at.ROW_HIT_FIRST] = config.scheduler == "FRFCFS-RowHit"
     m[at.CAP] = config.cap if config.row_policy == "ClosedCAP" else 0
     m[at.COMPATIBLE] = config.compat == "ramulator-2.1"

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from tiergarten.cli.console import console
 from tiergarten.cli.progress import Bar
 from tiergarten.sim.errors import InputError, Problem
 
@@ -68,7 +68,7 @@ def list_standards(as_json: Json = False) -> None:
     table = Table("standard", "organisations", "speed bins", "source")
     for name, standard in STANDARDS.items():
         table.add_row(name, "\n".join(standard.orgs), "\n".join(standard.bins), standard.source)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -102,7 +102,7 @@ def replay(
     table = Table("", "", title=config.device.name, show_header=False)
     for name, value in summary.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4g}")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -111,32 +111,34 @@ def verify(
     only: Annotated[str, typer.Option(help="Only the cases whose id contains this.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Replay every case of a manifest and compare all commands and requests. Exits with 1 on any difference.
+    """Replay every case of a manifest and compare all commands, requests and counters. Exits with 1 on any difference.
 
     Example:  tiergarten dram verify manifest.yaml --only hbm3
     """
-    from tiergarten.dram.verify import load_manifest, summarise, verify_cases
+    from tiergarten.dram.manifest import read_manifest
+    from tiergarten.dram.verify import summarise, verify_cases
 
-    loaded = load_manifest(manifest)
-    total = len(loaded["cases"])
+    cases = read_manifest(manifest, only)
+    if not cases:
+        raise InputError(Problem(f"no case's id contains {only!r}" if only else "no cases", file=str(manifest)))
     outcomes = []
     with Bar("verifying", silent=False) as bar:
-        for outcome in verify_cases(manifest, loaded, only):
+        for outcome in verify_cases(cases):
             outcomes.append(outcome)
-            bar.update(len(outcomes) / total)
+            bar.update(len(outcomes) / len(cases))
     summary = summarise(outcomes)
     if as_json:
         print(json.dumps(summary))
     else:
-        console = Console()
+        screen = console()
         for outcome in outcomes:
             if not outcome.is_exact:
-                console.print(f"[red]{outcome.name}[/]")
-                console.print(outcome.difference, markup=False, highlight=False)
-        for what in ("cases_exact", "commands_matched", "requests_matched"):
+                screen.print(f"[red]{outcome.name}[/]")
+                screen.print(outcome.difference, markup=False, highlight=False)
+        for what in ("cases_exact", "commands_matched", "requests_matched", "counters_matched"):
             whole = what.removesuffix("_exact").removesuffix("_matched")
-            console.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
-    if summary["cases_exact"] != summary["cases"] or not outcomes:
+            screen.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
+    if summary["cases_exact"] != summary["cases"]:
         raise typer.Exit(1)
 
 
@@ -187,10 +189,10 @@ def curve(
     for share in sorted(features["max_bytes_per_s"], reverse=True):
         rate, latency = features["max_bytes_per_s"][share], features["max_latency_ps"][share]
         shown.add_row(str(share), f"{rate / 1e9:.1f}", f"{latency / 1e3:.1f}")
-    console = Console()
-    console.print(shown)
+    screen = console()
+    screen.print(shown)
     peak, lowest = features["peak_bytes_per_s"] / 1e9, features["unloaded_ps"] / 1e3
-    console.print(
+    screen.print(
         f"peak {peak:.1f} GB/s, refresh limit {limit / 1e9:.1f} GB/s, unloaded {lowest:.1f} ns", highlight=False
     )
 
@@ -228,4 +230,4 @@ def bench(
             f"{reference:,}" if reference else "-",
             f"{row['requests_per_s'] / reference:.1f}" if reference else "-",
         )
-    Console().print(table)
+    console().print(table)

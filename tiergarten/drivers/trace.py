@@ -21,7 +21,7 @@ from simpy.events import Event
 from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import TiergartenError, did_you_mean
-from tiergarten.sim.params import InputFile, Share, StrictModel
+from tiergarten.sim.params import InputFile, Share, StrictModel, configured
 from tiergarten.sim.system import COMPUTE, Route
 from tiergarten.sim.trace import Role, Trace
 from tiergarten.sim.trace_io import load_trace
@@ -133,7 +133,7 @@ class TraceReplay(Driver):
         else:
             try:
                 _, trace = record(_kernel(params.kernel), seed)
-            except (ValueError, IndexError, ZeroDivisionError) as error:
+            except (ValueError, IndexError, ArithmeticError, MemoryError) as error:
                 raise TiergartenError(f"workload.kernel: this shape cannot be run: {error}") from error
         if params.repeat is not None:
             try:
@@ -357,8 +357,7 @@ def _waits_across_streams(trace: Trace) -> dict[int, list[int]]:
 
 
 def _kernel(config: dict[str, Any]) -> Any:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key != "name"}
-    return KERNELS.get(config["name"])(**values)
+    return configured(KERNELS.get(config["name"]), {key: value for key, value in config.items() if key != "name"})
 
 
 def _kernel_problems(config: dict[str, Any]) -> Iterator[str]:
@@ -368,8 +367,8 @@ def _kernel_problems(config: dict[str, Any]) -> Iterator[str]:
         return
     try:
         _kernel(config)
-    except (TypeError, ValueError) as error:
-        yield str(error)
+    except ValueError as error:
+        yield f"{name}: {error}"
 
 
 def _hash(trace: Trace) -> str:
