@@ -1,8 +1,8 @@
 """Credit-based flow control: a flit goes out when the wire is free and a credit is at hand; the credit comes back a round trip later.
 
-The far end's buffers are what the credits stand for, as in PCIe and CXL (Compute Express Link Specification 3.0, 3.2.4 and 3.3.8:
-link-layer credits per message class; a host's outstanding lines bound it in the same way). Throughput is not put in: it comes
-out as the lesser of the wire's and of credits per round trip.
+The far end's buffers are what the credits stand for, as in PCIe and CXL (Compute Express Link Specification 3.0, chapter 4, link-layer
+credits); a host's outstanding lines bound it in the same way. Throughput is not put in: it comes out as the lesser of the wire's
+and of credits per round trip.
 """
 
 from dataclasses import dataclass

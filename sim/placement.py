@@ -18,7 +18,7 @@ class Resident(NamedTuple):
 
     num_bytes: int
     role: Role
-    booking: int = 0
+    booking: int
     """Its row in the bookings."""
 
 

@@ -126,6 +126,8 @@ class Driver(ABC):
     """Keys of `workload:` beside `kind`."""
     Policies: ClassVar[type[StrictModel]] = NoParams
     """Keys of `policies:`."""
+    keeps_own_time: ClassVar[bool] = False
+    """Its times are computed beside the links, so that nothing that happens to a link reaches them."""
 
     def __init__(self, params: Any, policies: Any):
         self.params = params

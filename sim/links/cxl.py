@@ -13,7 +13,7 @@ from tiergarten.sim.units import PS_PER_S
 
 LINE_BYTES = 64
 FLIT_BYTES = {5: 68, 6: 64}
-"""Bytes on the wire for a line. CXL 1.1 and 2.0 on PCIe 5: a 68-byte flit holds 64 (CXL 3.0 specification, 4.2). CXL 3 on PCIe 6:
+"""Bytes on the wire for a line. CXL 1.1 and 2.0 on PCIe 5: a 68-byte flit holds 64 (CXL 3.0 specification, chapter 4). CXL 3 on PCIe 6:
 256-byte flits, whose overhead is in the rate already. Header slots are not counted: an upper bound."""
 ADDED_LATENCY_PS = 70_000
 """Port and controller, there and back, of a directly attached device: an estimate; measured devices add 70 to 170 ns."""

@@ -94,6 +94,11 @@ def test_validate_notices_a_missing_link_of_a_copy(tmp_path: Path) -> None:
         scenario(tmp_path, GOOD, "links.pcie=null")
 
 
+def test_faults_that_could_not_be_felt_are_refused() -> None:
+    with pytest.raises(ScenarioError, match="faults: a workload of kind uvm keeps its own time"):
+        load_scenario("paging/oversubscription", ["faults=[{link: pcie, at: 1 s}]"])
+
+
 def test_show_says_what_the_links_are(tmp_path: Path) -> None:
     text = tier_graph(scenario(tmp_path, GOOD, "faults=[{link: pcie, at: 1 ms}]").schema)
     assert "pcie: pcie generation=3, full duplex, fifo to ddr" in text
@@ -133,8 +138,8 @@ def test_migrations_by_size_are_those_measured(tmp_path: Path, reference: dict) 
         assert copies(tmp_path, MIGRATION, D2H, size) == pytest.approx(row["value"] * 1e-6, rel=0.03)
 
 
-def test_a_size_that_was_left_out_of_the_curve_is_within_6_percent(tmp_path: Path, reference: dict) -> None:
-    """Interpolation between sizes a factor of four apart; the worst of seven (64 KiB) is 4.6 % off, the mean 2.4 %."""
+def test_a_size_that_was_left_out_of_the_curve_is_within_5_percent(tmp_path: Path, reference: dict) -> None:
+    """Interpolation between sizes a factor of four apart: the worst of seven (64 KiB) is 4.8 % off, the mean is 1.0 %."""
     rates = {int(row["id"].removesuffix("KB")) * 1024: row["value"] for row in reference["gtx1080ti_h2d_bandwidth"]}
     errors = []
     for size in sorted(rates)[1:-1]:
@@ -142,12 +147,12 @@ def test_a_size_that_was_left_out_of_the_curve_is_within_6_percent(tmp_path: Pat
         (tmp_path / "curve.csv").write_text("\n".join(["bytes,bandwidth_GBps", *rows]))
         rate = size / copies(tmp_path, "{name: measured, table: curve.csv}", H2D, size)
         errors.append(abs(rate / (rates[size] * 1e9) - 1))
-    assert max(errors) < 0.06
-    assert sum(errors) / len(errors) < 0.03
+    assert max(errors) < 0.05
+    assert sum(errors) / len(errors) < 0.015
 
 
 def test_copy_times_of_whole_programs_within_3_percent(tmp_path: Path, reference: dict) -> None:
-    """nvprof totals of 17 programs and 4 that the fit has not seen, each direction: number, MiB and us of copies."""
+    """nvprof totals of 17 programs, each direction: number, MiB and us of copies."""
     errors = []
     for row in reference["gtx1080ti_oversub_real"]:
         values = row["value"][2:8]
@@ -159,7 +164,7 @@ def test_copy_times_of_whole_programs_within_3_percent(tmp_path: Path, reference
     assert max(errors) < 0.03
 
 
-def test_pcie_3_x16_is_within_10_percent_of_the_fitted_copies(tmp_path: Path) -> None:
+def test_pcie_3_x16_by_parameters_is_within_3_percent_of_the_fitted_copies(tmp_path: Path) -> None:
     """Generation and lanes against the fit to the device: the share of the packets' rate is taken from it, the packets are not."""
     for size in (4096, 65536, 1 << 20, 1 << 26):
         by_parameters, by_fit = (copies(tmp_path, m, H2D, size) for m in ("{name: pcie, generation: 3}", COPIES))
@@ -173,7 +178,8 @@ def test_pcie_4_x16_reaches_the_measured_rate(tmp_path: Path, reference: dict) -
     assert 0.95 * low < rate < high
 
 
-def test_c2c_reaches_the_measured_rates(tmp_path: Path, reference: dict) -> None:
+def test_c2c_has_the_measured_rates_in_their_directions(tmp_path: Path, reference: dict) -> None:
+    """The rates are the model's data; what is tested is which way each of them goes."""
     measured = {row["id"]: row["value"] for row in reference["gh200"]}
     for way, name in ((H2D, "c2c_h2d"), (D2H, "c2c_d2h")):
         rate = 2**30 / copies(tmp_path, "nvlink-c2c", way, 2**30) / 1e9

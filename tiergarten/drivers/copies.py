@@ -1,5 +1,6 @@
 """Plain copies between tiers: the smallest workload, for trying out a machine and for closed-form checks."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -58,11 +59,12 @@ class Copies(Driver):
         return problems
 
     def run(self, machine: Machine) -> Output:
-        for copy in self.params.copies:
-            machine.engine.process(_issue(machine, copy))
+        for stream, copy in enumerate(self.params.copies):
+            machine.engine.process(_issue(machine, copy, stream))
         machine.run()
         finished = [row[7] for row in machine.system.log]
-        moved = sum(row[2] for row in machine.system.log)
+        ends = [copy.destination for copy in self.params.copies]
+        moved = sum(row[2] for row in machine.system.log if row[1].destination == ends[row[8]])
         return Output(
             metrics={
                 "copied_bytes": moved,
@@ -72,14 +74,15 @@ class Copies(Driver):
         )
 
 
-def _issue(machine: Machine, copy: CopyConfig) -> Process:
+def _issue(machine: Machine, copy: CopyConfig, stream: int) -> Process:
+    """Starts the copies of a stream; its number owns their transfers."""
     yield machine.engine.wait_until(copy.start)
     cause = Cause[copy.cause.upper()]
     for index in range(copy.count):
         if copy.via is None:
-            machine.system.transfer(copy.source, copy.destination, copy.bytes, cause)
+            machine.system.transfer(copy.source, copy.destination, copy.bytes, cause, owner=stream)
         else:
-            machine.engine.process(_stage(machine, copy, copy.via, cause))
+            machine.engine.process(_stage(machine, copy, stream))
         if copy.every and index + 1 < copy.count:
             yield machine.engine.wait_until(copy.start + (index + 1) * copy.every)
 
@@ -89,13 +92,15 @@ def _stops(copy: CopyConfig) -> list[str]:
     return [copy.source, *([copy.via] if copy.via else []), copy.destination]
 
 
-def _stage(machine: Machine, copy: CopyConfig, via: str, cause: Cause) -> Process:
+def _stage(machine: Machine, copy: CopyConfig, stream: int) -> Process:
     """A copy through the memory of another tier: a piece is copied on while the next one comes in (two buffers)."""
+    _, via, destination = _stops(copy)
+    transfer = partial(machine.system.transfer, cause=Cause[copy.cause.upper()], owner=stream)
     stage = copy.stage or copy.bytes
     leaving: Event | None = None
     for first in range(0, copy.bytes, stage):
         piece = min(stage, copy.bytes - first)
-        yield machine.system.transfer(copy.source, via, piece, cause)
+        yield transfer(copy.source, via, piece)
         if leaving is not None:
             yield leaving
-        leaving = machine.system.transfer(via, copy.destination, piece, cause)
+        leaving = transfer(via, destination, piece)

@@ -148,6 +148,13 @@ def validate(tree: Tree, base: Path) -> Scenario:
             problems += _fitted_problems(tree, section, getattr(schema, section))
         if not problems:
             problems += _wire_problems(tree, schema, base)
+        if schema.faults and driver is not None and driver.keeps_own_time:
+            problems.append(
+                tree.problem(
+                    ("faults",),
+                    f"a workload of kind {schema.workload.kind} keeps its own time: no link's fault reaches it",
+                )
+            )
         if driver is not None and not problems:
             problems += [tree.problem(tuple(key.split(".")), message) for key, message in driver.check(schema)]
     if problems or schema is None or driver is None:
