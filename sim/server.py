@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import ceil
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tiergarten.sim.availability import ALWAYS, Availability
 from tiergarten.sim.engine import Call, Engine
@@ -29,6 +29,37 @@ class Carried(Protocol):
     def hop_done(self, started_ps: int, done_ps: int) -> None:
         """Told by a server that had answered PENDING."""
         ...
+
+
+DurationPs = Callable[[int], int]
+"""Service time in picoseconds of a number of bytes."""
+
+
+class FifoQueue:
+    """First come, first served: when the work handed in so far is done, and how much work that was."""
+
+    __slots__ = ("busy_ps", "free_ps")
+
+    def __init__(self) -> None:
+        self.busy_ps = 0
+        self.free_ps = 0
+
+    def take(self, now_ps: int, service_ps: int) -> int:
+        """Add work that arrives now; returns when it starts."""
+        start_ps = self.free_ps
+        if now_ps > start_ps:
+            start_ps = now_ps
+        self.free_ps = start_ps + service_ps
+        self.busy_ps += service_ps
+        return start_ps
+
+
+class Stage(NamedTuple):
+    """How bytes pass a server where nothing can overtake: done = start + duration + latency, start by the queue."""
+
+    queue: FifoQueue
+    duration_ps: DurationPs
+    latency_ps: int
 
 
 class Server(ABC):
@@ -54,9 +85,9 @@ class Server(ABC):
         """What has been accepted and is not done; once nothing more can happen, what a failed link keeps for good."""
         return []
 
-
-DurationPs = Callable[[int], int]
-"""Service time in picoseconds of a number of bytes."""
+    def stage(self, is_write: bool) -> Stage | None:
+        """What `accept` does, where that is a plain queue; None where load, urgency, place or time matter too."""
+        return None
 
 
 class RateServer(Server):
@@ -80,16 +111,18 @@ class FifoServer(RateServer):
 
     def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
         super().__init__(engine, duration_ps, latency_ps)
-        self._free_ps = 0
+        self._queue = FifoQueue()
+
+    @property
+    def busy_ps(self) -> int:
+        return self._queue.busy_ps
 
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
-        start_ps = carried.requested_ps
-        if self._free_ps > start_ps:
-            start_ps = self._free_ps
-        service_ps = self._duration_ps(carried.num_bytes)
-        self._free_ps = done_ps = start_ps + service_ps
-        self._busy_ps += service_ps
-        return start_ps, done_ps
+        start_ps = self._queue.take(carried.requested_ps, self._duration_ps(carried.num_bytes))
+        return start_ps, self._queue.free_ps
+
+    def stage(self, is_write: bool) -> Stage:
+        return Stage(self._queue, self._duration_ps, 0)
 
 
 class InterruptedFifoServer(RateServer):

@@ -1,7 +1,7 @@
 """A transfer: bytes that move from one tier to another, or between a tier and the compute unit beside it."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
@@ -24,14 +24,6 @@ class Cause(IntEnum):
     """Copies ahead of need, so that a later eviction is free."""
 
 
-LogRow: TypeAlias = "tuple[int, Route, int, int, int, int, int, int, int]"
-"""A transfer in the system's log: id, route, bytes, cause, role, requested_ps, started_ps, finished_ps, owner.
-
-A plain tuple, because one is made for every transfer of a run. `started - requested` is time spent in queues: started is when
-the last hop began. The owner is the request that caused the transfer, -1 = none.
-"""
-
-
 class Transfer(Event):
     """One transfer under way. It is itself the event that happens when the last byte has arrived.
 
@@ -50,7 +42,7 @@ class Transfer(Event):
         self._ok = True
         self._value = self
         self._log = system.log
-        self.id = system.next_transfer_id()
+        self.id = system.take_transfer_ids(1)
         self.route = route
         self.num_bytes = num_bytes
         self.cause = cause
@@ -91,13 +83,10 @@ class Transfer(Event):
 
     def _complete(self) -> None:
         route = self.route
-        finished_ps = self._last_ps + route.latency_ps
-        if route.is_chunked:
-            finished_ps += route.fill_ps(self.num_bytes)
-        self.finished_ps = finished_ps
+        self.finished_ps = finished_ps = self._last_ps + route.delay_ps(self.num_bytes)
         self._log.append(
             (
-                self.id, route, self.num_bytes, self.cause, self.role,
+                self.id, route.number, self.num_bytes, self.cause, self.role,
                 self.requested_ps, self.started_ps, finished_ps, self.owner,
             )
         )  # fmt: skip

@@ -231,7 +231,7 @@ def _drive_link(spec: LinkSpec, seed: int) -> dict[int, int]:
     for time_ps in np.cumsum(rng.choice([0, 1, 2_000_000, 30_000_000], 40)).tolist():
         ends = spec.ends if rng.random() < 0.6 else spec.ends[::-1]
         size = int(rng.choice(_LINK_SIZES[:-1]))
-        engine.call_at(time_ps, lambda e=ends, n=size: made.append(system.transfer(*e, n)))  # type: ignore[misc]
+        engine.call_at(time_ps, lambda e=ends, n=size: made.append(system.transfer(e[0], e[1], n)))  # type: ignore[misc]
     engine.run()
     assert not system.unfinished(), "a transfer was lost"
     assert all(transfer.finished_ps >= 0 for transfer in made), "a transfer never arrived"

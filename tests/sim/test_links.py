@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logged import logged
 from machines import GB_PER_S, US, tier, two_tiers
 
 from tiergarten.sim.availability import ALWAYS, Availability, Fault
@@ -44,7 +45,7 @@ def test_every_kind_keeps_the_law(name: str) -> None:
 
 def finish_times(system: System) -> dict[int, int]:
     system.engine.run()
-    return {row[0]: row[7] for row in system.log}
+    return {row.id: row.finished_ps for row in logged(system)}
 
 
 # ---------------------------------------------------------------- what a copy costs
@@ -250,7 +251,7 @@ def test_copies_beyond_the_engines_wait_and_both_ways_share_them() -> None:
     for ends in (("near", "far"), ("far", "near"), ("far", "near")):
         system.transfer(*ends, 1000)
     assert finish_times(system) == {0: US, 1: US, 2: 2 * US}
-    assert {row[0]: row[6] // US for row in system.log} == {0: 0, 1: 0, 2: 1}
+    assert {row.id: row.started_ps // US for row in logged(system)} == {0: 0, 1: 0, 2: 1}
 
 
 def test_with_priority_demand_gets_the_engine_and_the_next_chunk() -> None:
@@ -281,7 +282,7 @@ def test_engines_lose_nothing_and_keep_the_wire_busy(jobs, engines: int, chunk_b
     for time_ps, num_bytes in jobs:
         system.engine.call_at(time_ps, lambda n=num_bytes: system.transfer("near", "far", n))
     finished = finish_times(system)
-    assert sorted(row[2] for row in system.log) == sorted(size for _, size in jobs)
+    assert sorted(row.num_bytes for row in logged(system)) == sorted(size for _, size in jobs)
     free = 0
     for arrival, num_bytes in sorted(jobs):
         free = max(free, arrival) + num_bytes * 1000
@@ -359,7 +360,11 @@ def test_new_transfers_go_round_a_link_that_is_down_and_come_back() -> None:
     for time_ps in (0, 12 * US, 20 * US):
         engine.call_at(time_ps, lambda: system.transfer("a", "b", 2000))
     engine.run()
-    assert [(row[1].name, row[7]) for row in system.log] == [("fast", US), ("slow", 14 * US), ("fast", 21 * US)]
+    assert [(row.route, row.finished_ps) for row in logged(system)] == [
+        ("fast", US),
+        ("slow", 14 * US),
+        ("fast", 21 * US),
+    ]
 
 
 def test_a_degraded_link_is_avoided_where_another_is_quicker() -> None:

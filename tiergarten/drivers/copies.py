@@ -12,6 +12,7 @@ from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
 from tiergarten.sim.transfer import Cause
+from tiergarten.sim.transfer_log import Column
 
 
 class CopyConfig(StrictModel):
@@ -62,14 +63,19 @@ class Copies(Driver):
         for stream, copy in enumerate(self.params.copies):
             machine.engine.process(_issue(machine, copy, stream))
         machine.run()
-        finished = [row[7] for row in machine.system.log]
-        ends = [copy.destination for copy in self.params.copies]
-        moved = sum(row[2] for row in machine.system.log if row[1].destination == ends[row[8]])
+        log = machine.system.log.columns()
+        finished_ps, ends = log[Column.FINISHED_PS], [copy.destination for copy in self.params.copies]
+        routes = machine.system.routes
+        moved = sum(
+            num_bytes
+            for route, num_bytes, stream in log[[Column.ROUTE, Column.BYTES, Column.OWNER]].T.tolist()
+            if routes[route].destination == ends[stream]
+        )
         return Output(
             metrics={
                 "copied_bytes": moved,
-                "throughput_bytes_per_s": moved * 1e12 / max(finished),
-                "mean_latency_ns": sum(row[7] - row[5] for row in machine.system.log) / len(finished) / 1000,
+                "throughput_bytes_per_s": moved * 1e12 / int(finished_ps.max()),
+                "mean_latency_ns": int((finished_ps - log[Column.REQUESTED_PS]).sum()) / len(finished_ps) / 1000,
             }
         )
 

@@ -174,11 +174,7 @@ def _passes(
             (params.memory, params.host, result["d2h_pages"], Cause.EVICTION),
         ):
             if count:
-                route = system.route(source, destination)
-                ident = system.next_transfer_id()
-                system.log.append(
-                    (ident, route, count * page, cause, Role.OTHER, started_ps, started_ps, engine.now_ps, -1)
-                )
+                system.record(system.route(source, destination), count * page, cause, Role.OTHER, started_ps)
         if number >= 0:
             results.append(result)
         machine.progress((number + 1) / params.passes if number >= 0 else 0.0)
