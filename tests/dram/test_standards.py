@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,10 @@ def test_recorded_pairs_are_those_of_the_reference_data(shared: Path) -> None:
     assert recorded == recorded_pairs()
 
 
-def test_every_standard_is_registered() -> None:
+def test_every_standard_is_registered_with_its_document() -> None:
     assert STANDARDS.names() == NAMES
+    for _, standard in STANDARDS.items():
+        assert re.match(r"JEDEC JESD\d+", standard.source)
 
 
 @pytest.mark.parametrize(
