@@ -160,6 +160,12 @@ def refresh_interval(device: DramDevice, config: ControllerConfig) -> int:
             raise InputError(Problem(f"{device.standard.name} has no same-bank refresh", path="controller.refresh"))
         return max(1, device.timing["nREFIsb"] // num_scopes(device))
     command, interval = needs[config.refresh]
+    if config.refresh == "AllBank" and config.scatter_interval * num_scopes(device) > device.timing["nREFI"]:
+        message = (
+            f"{num_scopes(device)} first refreshes {config.scatter_interval} ticks apart must fit into the refresh "
+            f"interval of {device.timing['nREFI']} ticks"
+        )
+        raise InputError(Problem(message, path="controller.scatter_interval"))
     if command not in device.standard.commands or interval not in device.timing:
         message = f"{device.standard.name} has no refresh of the kind {config.refresh}"
         raise InputError(Problem(message, path="controller.refresh"))

@@ -5,7 +5,7 @@ ends follow from when the queues are free and from the service times. A burst wr
 single transfers would, and raises one event at its end.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -95,10 +95,9 @@ class Bursts:
         return self._routes[route] if route in self._routes or self._add(route) else NONE
 
     def _add(self, route: Route) -> bool:
-        stages = [server.stage(is_write) for server, is_write, _ in route.hops]
-        for stage in stages:
-            if stage is None:
-                return False
+        if route.stages is None:
+            return False
+        for stage in route.stages:
             self._stages.setdefault(stage, len(self._stages))
             self._queues.setdefault(stage.queue, len(self._queues))
         self._routes[route] = len(self._routes)
@@ -128,12 +127,11 @@ class Bursts:
 
 
 def _tables(
-    routes: Iterable[Route], stages: Mapping[Stage, int], queues: Mapping[FifoQueue, int], sizes: Sequence[int]
+    routes: Collection[Route], stages: Mapping[Stage, int], queues: Mapping[FifoQueue, int], sizes: Sequence[int]
 ) -> Ways:
-    hops = [[server.stage(is_write) for server, is_write, _ in route.hops] for route in routes]
-    stages_of = np.full((len(hops), max(map(len, hops))), NONE, np.int64)
-    for row, passed in enumerate(hops):
-        stages_of[row, : len(passed)] = [stages[stage] for stage in passed if stage is not None]
+    stages_of = np.full((len(routes), max(len(route.hops) for route in routes)), NONE, np.int64)
+    for row, route in enumerate(routes):
+        stages_of[row, : len(route.hops)] = [stages[stage] for stage in route.stages or ()]
     return Ways(
         stages_of,
         np.array([queues[stage.queue] for stage in stages], np.int64),

@@ -116,6 +116,21 @@ class Placement:
         residents[key] = Resident(num_bytes, role, row)
         self._change(tier, role, num_bytes)
 
+    def resize(self, tier: str, key: Hashable, num_bytes: int) -> None:
+        """Change the size of a copy, for memory that is kept page by page elsewhere. TiergartenError if it does not fit."""
+        resident = self._residents[tier].get(key)
+        if resident is None:
+            raise ConservationError(f"{key!r} is not in {tier}")
+        more = num_bytes - resident.num_bytes
+        if more > self.free_bytes(tier):
+            raise TiergartenError(
+                f"{tier} is full: {key!r} would grow by {more} bytes, {self.free_bytes(tier)} of "
+                f"{self._capacities[tier]} are free"
+            )
+        self._residents[tier][key] = resident._replace(num_bytes=num_bytes)
+        self.bookings.num_bytes[resident.booking] = num_bytes
+        self._change(tier, resident.role, more)
+
     def remove(self, tier: str, key: Hashable) -> Resident:
         """Drop a copy of an object that is complete in another tier. The run's laws hold whoever calls this to it."""
         return self._drop(tier, key, Leaving.REMOVED)

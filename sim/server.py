@@ -68,11 +68,21 @@ class Server(ABC):
     def __init__(self, engine: Engine, latency_ps: int = 0):
         self.engine = engine
         self.latency_ps = latency_ps
+        self._charged_ps = 0
 
     @property
     @abstractmethod
     def busy_ps(self) -> int:
-        """Time spent at work so far, never more than the time that has passed once all work is done."""
+        """Time spent at work on what it accepted, never more than the time that has passed once all work is done."""
+
+    @property
+    def occupied_ps(self) -> int:
+        """`busy_ps` and the time that it was charged with."""
+        return self.busy_ps + self._charged_ps
+
+    def charge(self, duration_ps: int) -> None:
+        """Count work whose timing somebody else computed: nothing queues behind it."""
+        self._charged_ps += duration_ps
 
     @abstractmethod
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:

@@ -1,20 +1,21 @@
 """A system: the graph of tiers and links. It routes transfers and keeps their log."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
 from tiergarten.sim.link import Link, LinkSpec
-from tiergarten.sim.server import Carried, DurationPs, Server
+from tiergarten.sim.server import Carried, DurationPs, Server, Stage
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause, Transfer
 from tiergarten.sim.transfer_log import TransferLog
-from tiergarten.sim.units import NEVER_PS
+from tiergarten.sim.units import NEVER_PS, PS_PER_S
 
 COMPUTE: Final = "compute"
 """Stands for the device beside a tier, as the source or destination of an access that uses no link."""
@@ -38,6 +39,8 @@ class Route:
     name: str
     """Links in order, "pcie>nvme"; empty for an access of a tier by its own device."""
     hops: tuple[Hop, ...]
+    stages: tuple[Stage, ...] | None
+    """What the hops do, where all are plain queues: then the end of a transfer is known when it begins."""
     latency_ps: int
     links: tuple[LinkSpec, ...]
     directions: tuple[DurationPs, ...]
@@ -58,6 +61,19 @@ class Route:
         services = [duration(num_bytes) for duration in self.directions]
         slowest = services.index(max(services))
         return sum(fill for i, fill in enumerate(fills) if i != slowest)
+
+
+class Moved(NamedTuple):
+    """Bytes that somebody else has timed, for `System.record_transfer`; they may stand for many copies, one after another."""
+
+    source: str
+    destination: str
+    num_bytes: int
+    """> 0."""
+    cause: Cause
+    role: Role
+    started_ps: int
+    finished_ps: int
 
 
 class System:
@@ -156,6 +172,23 @@ class System:
         ident, now_ps = self.take_transfer_ids(1), self.engine.now_ps
         self.log.append((ident, route.number, num_bytes, cause, role, started_ps, started_ps, now_ps, -1))
 
+    def record_transfer(self, moved: Moved) -> None:
+        """Log bytes whose way from tier to tier the caller has timed, for engines that model the link themselves.
+
+        They queue nowhere, but every hop is charged with the time that it needs for them, at most the time they were under way.
+        """
+        route = self._routes.get((moved.source, moved.destination)) or self.route(moved.source, moved.destination)
+        span_ps = moved.finished_ps - moved.started_ps
+        services = [
+            math.ceil(moved.num_bytes * PS_PER_S / self.tiers[moved.source].spec.read_bytes_per_s),
+            *(duration(moved.num_bytes) for duration in route.directions),
+            math.ceil(moved.num_bytes * PS_PER_S / self.tiers[moved.destination].spec.write_bytes_per_s),
+        ]
+        for (server, _, _), service_ps in zip(route.hops, services, strict=True):
+            server.charge(min(service_ps, span_ps))
+        times = (moved.started_ps, moved.started_ps, moved.finished_ps)
+        self.log.append((self.take_transfer_ids(1), route.number, moved.num_bytes, moved.cause, moved.role, *times, -1))
+
     def unfinished(self) -> dict[str, list[Carried]]:
         """By link, what it has accepted and not carried yet. After the last event that is lost time for good: the link is down."""
         waiting: dict[str, list[Carried]] = {}
@@ -212,6 +245,7 @@ class System:
             destination,
             ">".join(spec.name for spec in specs),
             hops,
+            _stages(hops),
             sum(server.latency_ps for server, _, _ in hops) + sum(self.switches.get(end, 0) for _, _, end in links),
             specs,
             tuple(link.spec.duration_ps[0 if (start, end) == link.spec.ends else 1] for link, start, end in links),
@@ -249,3 +283,8 @@ class System:
             raise TiergartenError(f"{name!r} is a switch: it keeps nothing, so no transfer begins or ends there")
         if name not in self.tiers:
             raise UnknownNameError(f"unknown tier {name!r}. {did_you_mean(name, self.tiers)}")
+
+
+def _stages(hops: tuple[Hop, ...]) -> tuple[Stage, ...] | None:
+    stages = tuple(stage for server, is_write, _ in hops if (stage := server.stage(is_write)) is not None)
+    return stages if len(stages) == len(hops) else None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
-from tiergarten.sim.server import PENDING
+from tiergarten.sim.server import PENDING, Stage
 
 if TYPE_CHECKING:
     from tiergarten.sim.system import Route, System
@@ -38,7 +38,8 @@ class Transfer(Event):
     )  # fmt: skip
 
     def __init__(self, system: "System", route: "Route", num_bytes: int, cause: int, role: int, owner: int):
-        super().__init__(system.engine)
+        self.env = system.engine  # this and the next three are what SimPy's events have, set here for speed
+        self.callbacks = []
         self._ok = True
         self._value = self
         self._log = system.log
@@ -59,6 +60,9 @@ class Transfer(Event):
 
     def begin(self, source_address: int, destination_address: int) -> None:
         """Hand the transfer to every hop of its route."""
+        if self.route.stages is not None:
+            self._pass(self.route.stages)
+            return
         for server, is_write, is_destination in self.route.hops:
             started_ps, done_ps = server.accept(
                 self, is_write, destination_address if is_destination else source_address
@@ -72,6 +76,19 @@ class Transfer(Event):
                 self._last_ps = done_ps
         if not self._pending_hops:
             self._complete()
+
+    def _pass(self, stages: tuple[Stage, ...]) -> None:
+        """Queue at hops that are all first come, first served."""
+        started_ps = last_ps = now_ps = self.requested_ps
+        for queue, duration_ps, latency_ps in stages:
+            start_ps = queue.take(now_ps, duration_ps(self.num_bytes))
+            if start_ps > started_ps:
+                started_ps = start_ps
+            done_ps = queue.free_ps + latency_ps
+            if done_ps > last_ps:
+                last_ps = done_ps
+        self.started_ps, self._last_ps = started_ps, last_ps
+        self._complete()
 
     def hop_done(self, started_ps: int, done_ps: int) -> None:
         """A hop that could not say when it would be done has finished."""

@@ -233,11 +233,14 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
     """Per resource the time in each state; the states of a resource sum to the elapsed time."""
     states = dict(output.states_ps)
     for tier in machine.system.tiers.values():
-        states.setdefault(tier.name, {"busy": min(tier.server.busy_ps, elapsed_ps)})
+        states.setdefault(tier.name, {"busy": min(tier.server.occupied_ps, elapsed_ps)})
     for link in machine.system.links.values():
         for direction, server in link.directions().items():
             down_ps = link.spec.availability.down_ps(0, elapsed_ps)
-            states[f"{link.name} {direction}"] = {"busy": min(server.busy_ps, elapsed_ps - down_ps), "down": down_ps}
+            states[f"{link.name} {direction}"] = {
+                "busy": min(server.occupied_ps, elapsed_ps - down_ps),
+                "down": down_ps,
+            }
     rows = []
     for resource, times in states.items():
         idle_ps = elapsed_ps - sum(times.values())
@@ -276,7 +279,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             moved = int(c[Column.BYTES][mine].sum())
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved
-            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.busy_ps / elapsed_ps)
+            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.occupied_ps / elapsed_ps)
         if link.spec.energy_pj_per_bit is not None:
             metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"link_{name}_energy_j"])

@@ -11,7 +11,7 @@ from tiergarten.sim.flash.config import POLICIES, DriveConfig
 from tiergarten.sim.flash.geometry import plane_strides
 from tiergarten.sim.flash.kernel.blocks import next_page, plane_of_lpn
 from tiergarten.sim.flash.kernel.engine import Status, run
-from tiergarten.sim.flash.kernel.events import EVENT_WORDS, Event, push_event
+from tiergarten.sim.flash.kernel.events import EVENT_WORDS, LANE_WORDS, Event, no_events, push_event
 from tiergarten.sim.flash.kernel.garbage import DRAW_BITS, RESERVED_BLOCKS
 from tiergarten.sim.flash.kernel.host import COMMAND_IDS
 from tiergarten.sim.flash.kernel.layout import (
@@ -224,6 +224,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
     header[Param.NUM_SLOTS] = num_slots
     at = FIXED_WORDS
     for name, words in (
+        (Param.LANE_AT, LANE_WORDS),
         (Param.HEAP_AT, heap * EVENT_WORDS),
         (Param.UNIT_AT, units * Unit.WORDS),
         (Param.CHANNEL_AT, geometry.channels * Channel.WORDS),
@@ -272,6 +273,7 @@ def empty_drive(config: DriveConfig, max_requests: int, max_sectors: int, queue_
         Glob.SLOT_OLDEST, Glob.CMT_NEWEST, Glob.CMT_OLDEST, Glob.WORN_OUT_AT, Glob.HOST_WAIT_HEAD, Glob.HOST_WAIT_TAIL,
     ):  # fmt: skip
         m[column] = NONE
+    no_events(m)
     m[Glob.WINDOW_NUMBER] = 1
     m[Glob.NEXT_TXN] = m[Param.TXN_AT]
     draws = Mrg32k3a(COLLECTION_SEED).uniform(int(m[Param.NUM_RANDOM]))
@@ -297,6 +299,7 @@ def _wire(m: Memory) -> None:
     channel[:, Channel.FIRST_UNIT] = m[Param.UNIT_AT] + np.arange(channels) * per_channel * Unit.WORDS
     unit = table(m, Param.UNIT_AT, Unit.WORDS, channels * per_channel)
     unit[:, Unit.CHANNEL] = m[Param.CHANNEL_AT] + np.arange(len(unit)) // per_channel * Channel.WORDS
+    unit[:, Unit.BIT] = 1 << (np.arange(len(unit)) % per_channel)
     unit[:, Unit.PROGRAM_PLANE] = NONE
     unit[:, Unit.WRITE_SINCE] = NONE
     plane = table(m, Param.PLANE_AT, Plane.WORDS, num_planes)

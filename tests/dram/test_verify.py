@@ -27,7 +27,7 @@ def manifest(tmp_path: Path) -> Manifest:
     """A manifest of one small case recorded by ourselves, with its files in `tmp_path`."""
     (tmp_path / "traces").mkdir()
     (tmp_path / "expected").mkdir()
-    rows = [f"{9 * n},{'RW'[n % 3 == 2]},{n * 7 % 50 * 4096},0" for n in range(120)]
+    rows = [f"{n // 2 * 18},{'RW'[n % 3 == 2]},{n * 7 % 50 * 4096},0" for n in range(120)]
     (tmp_path / "traces" / "t.csv").write_text("\n".join(["t_min,op,addr,dep", *rows]) + "\n")
     device = resolve(DRAM["standard"], DRAM["org_preset"], DRAM["timing_preset"], DRAM["overrides"])
     settings = {"controller": "GenericDDR", "row_policy": "ClosedCAP", "cap": 2}
@@ -82,6 +82,16 @@ def test_order_of_keys_further_keys_and_other_places_do_not_matter(manifest: Man
     case["expected"] = {"sha256": "?", "file": str(tmp_path / "elsewhere" / "c.npz")}
     turned = {"note": 1, "cases": [dict(reversed(case.items())) | {"comment": "?"}], "drams": manifest["drams"]}
     assert outcome(turned, tmp_path).is_exact
+
+
+def test_earliest_ticks_may_go_back_in_a_recording(manifest: Manifest, tmp_path: Path) -> None:
+    """A row's tick is the earliest at which it may be offered, in order: one before the row above's changes nothing."""
+    path = tmp_path / "traces" / "t.csv"
+    header, *rows = path.read_text().splitlines()
+    for row in range(1, len(rows), 2):  # every second row has the tick of the one above
+        rows[row] = "0," + rows[row].partition(",")[2]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    assert outcome(manifest, tmp_path).is_exact
 
 
 @pytest.mark.parametrize("column", ["dclk", "cmd", "type", "lv_Row", "lv_Column", "latency", "extra"])

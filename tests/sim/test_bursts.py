@@ -1,4 +1,6 @@
-"""A burst equals its accesses issued one by one: log, queues, busy times and the instant of its end."""
+"""A burst equals its accesses passed from hop to hop one by one: log, queues, busy times and the instant of its end."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from logged import logged
 from machines import GB_PER_S, US, tier, two_tiers
 
-from tiergarten.sim.burst import Bursts, Program, Ways, serve_burst
+from tiergarten.sim.burst import NONE, Bursts, Program, Spans, Ways, serve_ops
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.link import Link, LinkSpec
 from tiergarten.sim.memory import memory_models
@@ -49,28 +51,54 @@ shapes = st.fixed_dictionaries(
     }
 )
 access = st.tuples(st.sampled_from(NAMES), st.booleans(), st.integers(1, 10_000), st.sampled_from(list(Role)))
-groups = st.lists(
-    st.tuples(st.integers(0, 20 * US), st.lists(access, min_size=1, max_size=8)), min_size=1, max_size=6
-).map(lambda drawn: sorted(drawn, key=lambda group: group[0]))
-between = st.lists(st.tuples(st.integers(0, 20 * US), st.integers(1, 9000), st.booleans()), max_size=4)
+operation = st.tuples(st.integers(0, 9 * US), st.lists(access, max_size=8))
+"""(compute_ps, accesses)."""
+streams = st.lists(
+    st.tuples(st.integers(0, 20 * US), st.lists(operation, min_size=1, max_size=5)), min_size=1, max_size=3
+)
+"""(start_ps, operations) of each."""
+copies = st.lists(st.tuples(st.integers(0, 20 * US), st.integers(1, 9000), st.booleans()), max_size=4)
+PLACES = [(name, is_write) for name in NAMES for is_write in (False, True)]
 
 
-def replayed(system: System, work, copies, issue) -> list[tuple[int, int]]:
-    """Issue the groups of accesses and, beside them, copies between tiers; (time, group) of each group's end."""
-    ends: list[tuple[int, int]] = []
-    for time_ps, num_bytes, forward in copies:
-        route = ("near", "far") if forward else ("far", "middle")
-        system.engine.call_at(time_ps, lambda r=route, b=num_bytes: system.transfer(*r, b))
+def program_of(operations) -> Program:
+    accesses = [a for _, some in operations for a in some]
+    return Program(
+        np.array([compute_ps for compute_ps, _ in operations], np.int64),
+        np.cumsum([0] + [len(some) for _, some in operations]),
+        np.array([PLACES.index(a[:2]) for a in accesses], np.int64),
+        np.array([a[2] for a in accesses], np.int64),
+        np.array([a[3] for a in accesses], np.int64),
+    )
 
-    def run(group: int):
-        yield system.engine.wait_until(work[group][0])
-        yield issue(group)
-        ends.append((system.engine.now_ps, group))
 
-    for group in range(len(work)):
-        system.engine.process(run(group))
+def bursts_for(system: System, program: Program) -> tuple[Bursts, Spans]:
+    spans = Spans.of(len(program.compute_ps))
+    bursts = Bursts(system, program, len(PLACES), spans)
+    for place, (name, is_write) in enumerate(PLACES):
+        if name in system.tiers:
+            bursts.ways[place] = bursts.way(system.access_route("near", name, is_write))
+    return bursts, spans
+
+
+def ends(system: System, work, others, run) -> list[tuple[int, int]]:
+    """Run the streams and, beside them, copies between tiers; (time, stream) of each stream's end."""
+    found: list[tuple[int, int]] = []
+    for time_ps, num_bytes, forward in others:
+        way = ("near", "far") if forward else ("far", "middle")
+        system.engine.call_at(time_ps, lambda w=way, b=num_bytes: system.transfer(*w, b))
+
+    def stream(number: int, first: int):
+        yield system.engine.wait_until(work[number][0])
+        yield from run(first, first + len(work[number][1]))
+        found.append((system.engine.now_ps, number))
+
+    first = 0
+    for number, (_, operations) in enumerate(work):
+        system.engine.process(stream(number, first))
+        first += len(operations)
     system.engine.run()
-    return ends
+    return found
 
 
 def state(system: System) -> list[int]:
@@ -80,59 +108,78 @@ def state(system: System) -> list[int]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(shapes, groups, between)
-def test_a_burst_is_its_accesses_one_by_one(shape, work, copies) -> None:
+@given(shapes, streams, copies)
+def test_a_burst_is_its_accesses_one_by_one(shape, work, others) -> None:
+    program = program_of([operation for _, operations in work for operation in operations])
     single, together = chain(**shape), chain(**shape)
+    bursts, _ = bursts_for(together, program)
 
-    def one_by_one(group: int):
-        under_way = [
-            single.begin(single.access_route("near", name, is_write), num_bytes, Cause.DEMAND, role, group)
-            for name, is_write, num_bytes, role in work[group][1]
-        ]
-        return max(under_way, key=lambda transfer: transfer.finished_ps)
+    def one_by_one(first: int, end: int):
+        for op in range(first, end):
+            waited = [single.engine.timeout(int(program.compute_ps[op]))]
+            for row in range(program.accesses[op], program.accesses[op + 1]):
+                name, is_write = PLACES[program.places[row]]
+                route = replace(single.access_route("near", name, is_write), stages=None)  # through every server
+                num_bytes, role = int(program.num_bytes[row]), int(program.roles[row])
+                waited.append(single.begin(route, num_bytes, Cause.DEMAND, role, op))
+            for event in waited:
+                if not event.processed:
+                    yield event
 
-    accesses = [a for _, some in work for a in some]
-    bursts = Bursts(together, np.array([a[2] for a in accesses]), np.array([a[3] for a in accesses]))
-    numbers = {
-        (name, way): bursts.add_route(together.access_route("near", name, way)) for name in NAMES for way in (0, 1)
-    }
-    firsts = np.cumsum([0] + [len(some) for _, some in work])
+    def in_bursts(first: int, end: int):
+        for op in range(first, end):
+            yield bursts.issue(op, op + 1)
 
-    def burst(group: int):
-        routes = np.array([numbers[name, is_write] for name, is_write, _, _ in work[group][1]])
-        return bursts.issue(int(firsts[group]), routes, group)
-
-    assert replayed(single, work, copies, one_by_one) == replayed(together, work, copies, burst)
+    assert sorted(ends(single, work, others, one_by_one)) == sorted(ends(together, work, others, in_bursts))
     assert logged(single) == logged(together)
     assert state(single) == state(together)
 
 
-def test_the_slowest_access_is_named_the_first_of_equals() -> None:
-    system = two_tiers()
-    bursts = Bursts(system, np.array([10, 1000, 1000, 20]), np.zeros(4))
-    read, write = (bursts.add_route(system.access_route("near", "far", is_write)) for is_write in (False, True))
-    burst = bursts.issue(0, np.array([read, read, write, read]), 7)
-    assert (burst.slowest, burst.finished_ps) == (3, 1030 * 1000)  # three reads queue, 1 GB/s
-    equal = two_tiers()
-    bursts = Bursts(equal, np.array([1000, 1000]), np.zeros(2))
-    both = np.array([bursts.add_route(equal.access_route("near", "far", is_write)) for is_write in (True, False)])
-    assert bursts.issue(0, both, 7).slowest == 0
+@settings(max_examples=40, deadline=None)
+@given(shapes, st.lists(operation, min_size=1, max_size=12))
+def test_operations_issued_together_run_as_if_issued_in_turn(shape, operations) -> None:
+    program = program_of(operations)
+    outcomes = []
+    for step in (1, len(operations)):
+        system = chain(**shape)
+        bursts, spans = bursts_for(system, program)
+
+        def run(first: int, end: int, bursts=bursts, step=step):
+            for op in range(first, end, step):
+                yield bursts.issue(op, op + step)
+
+        found = ends(system, [(7, operations)], [], run)
+        outcomes.append((found, logged(system), state(system), [column.tolist() for column in spans]))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_an_operation_knows_what_it_waited_for() -> None:
+    system = two_tiers()  # 1 GB/s between near and far: 1000 bytes in 1 us
+    far = [("far", False, num_bytes, Role.KV) for num_bytes in (10, 1000, 20)]
+    written = ("far", True, 1000, Role.KV)
+    operations = [(0, far), (0, [written, far[1]]), (3 * US, far), (5, [])]
+    bursts, spans = bursts_for(system, program_of(operations))
+    bursts.issue(0, 4)
+    system.engine.run()
+    assert spans.ended_ps.tolist() == [1_030_000, 2_030_000, 5_030_000, 5_030_005]
+    read, write = PLACES.index(("far", False)), PLACES.index(("far", True))
+    assert spans.awaited.tolist() == [read, write, read, NONE]  # of two that end together the first
 
 
 @pytest.mark.parametrize("sharing", sorted(SHARING))
 def test_links_that_can_be_overtaken_take_no_bursts(sharing: str) -> None:
-    system = two_tiers(sharing=sharing)
-    bursts = Bursts(system, np.array([1]), np.zeros(1))
-    assert (bursts.add_route(system.access_route("near", "far", False)) is None) == (sharing != "fifo")
-    assert bursts.add_route(system.access_route("near", "near", False)) is not None
+    bursts, _ = bursts_for(two_tiers(sharing=sharing), program_of([(0, [])]))
+    is_taken = bursts.ways[PLACES.index(("far", False))] != NONE
+    assert is_taken == (sharing == "fifo")
+    assert bursts.ways[PLACES.index(("near", False))] != NONE
 
 
 def test_only_models_that_are_plain_queues_take_bursts() -> None:
-    spec = TierSpec("t", "sram", 2**20, GB_PER_S, GB_PER_S)
+    spec = TierSpec("near", "sram", 2**20, GB_PER_S, GB_PER_S)
     engine = Engine()
     sram = memory_models.get("sram")
     system = System(engine, [Tier(engine, spec, sram(spec, sram.Params()))], [])
-    assert Bursts(system, np.array([1]), np.zeros(1)).add_route(system.access_route("t", "t", True)) is None
+    assert bursts_for(system, program_of([(0, [])]))[0].ways.tolist() == [NONE] * len(PLACES)
 
 
 def test_the_kernel_equals_its_python() -> None:
@@ -147,11 +194,17 @@ def test_the_kernel_equals_its_python() -> None:
             rng.integers(0, 100, (num_routes, num_sizes)),
             rng.integers(0, 9, num_routes),
         )
-        program = Program(rng.integers(1, 99, n), rng.integers(0, num_sizes, n), rng.integers(0, 8, n))
-        routes, free = rng.integers(0, num_routes, n - 3), rng.integers(0, 5000, num_queues)
+        starts = np.sort(np.concatenate(([0, n], rng.integers(0, n, 4))))
+        program = Program(
+            rng.integers(0, 3000, 5), starts, rng.integers(0, 6, n), rng.integers(1, 99, n), rng.integers(0, 8, n)
+        )
+        sizes, way_of_place = rng.integers(0, num_sizes, n), rng.integers(0, num_routes, 6)
+        free = rng.integers(0, 5000, num_queues)
         outcomes = []
-        for run in (serve_burst, serve_burst.py_func):
-            free_ps, busy_ps, log = free.copy(), np.zeros(num_queues, np.int64), np.zeros((9, n), np.int64)
-            last = run(ways, program, 3, routes, (2000, 5, 1), free_ps, busy_ps, log, 1)
-            outcomes.append((tuple(map(int, last)), free_ps.tolist(), busy_ps.tolist(), log.tolist()))
+        for run in (serve_ops, serve_ops.py_func):
+            free_ps, busy_ps, log = free.copy(), np.zeros(num_queues, np.int64), np.zeros((9, n + 1), np.int64)
+            spans, issued = Spans.of(5), (2000, 5, 1)
+            end = run(program, sizes, way_of_place, ways, (0, 5), issued, free_ps, busy_ps, log, spans)
+            columns = [column.tolist() for column in (free_ps, busy_ps, log, *spans)]
+            outcomes.append((int(end), columns))
         assert outcomes[0] == outcomes[1]

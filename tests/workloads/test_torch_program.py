@@ -79,7 +79,8 @@ def test_repeated_layer_makes_a_deeper_model(file, tmp_path):
     run("torch", f"{file}:two", "--repeat", "layers=6", "--out", tmp_path / "x.trace")
     run("torch", f"{file}:six", "--out", tmp_path / "y.trace")
     deep, whole = (load_trace(tmp_path / name) for name in ("x.trace", "y.trace"))
-    assert set(deep.objects.names) == set(whole.objects.names)
+    named = [{name for name in trace.objects.names if "input" not in name} for trace in (deep, whole)]
+    assert named[0] == named[1]
     assert deep.ops.names == whole.ops.names
     assert deep.ops.dependencies.tolist() == whole.ops.dependencies.tolist()
 

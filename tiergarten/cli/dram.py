@@ -149,7 +149,17 @@ def curve(
     timing: Timing = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
     channels: Annotated[int, typer.Option(min=1, help="Channels that work alike; multiplies the bandwidths.")] = 1,
+    setup: Annotated[
+        str, typer.Option(help="A published set-up, ddr5-4800 or ddr4-2666, in place of all options above.")
+    ] = "",
     probes: Annotated[int, typer.Option(min=10, help="Reads of the pointer chase a point.")] = 4000,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="CSV with read_percent, bandwidth_GBps, latency_ns to compare with and to draw dashed."),
+    ] = None,
+    reference_name: Annotated[
+        str, typer.Option(help="Which `config` or `system` of the reference file, where it holds several.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the points to this CSV file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the curves into this file (png, pdf, svg).")] = None,
     as_json: Json = False,
@@ -159,9 +169,16 @@ def curve(
     Example:  tiergarten dram curve --standard DDR5 --timing DDR5_4800AN --channels 16 --figure curves.png
     """
     from tiergarten.dram.mess import PAUSES, READ_PERCENTS, measure_curves, refresh_limit_bytes_per_s, unloaded_ps
+    from tiergarten.dram.mess_compare import compare_curves, read_reference
     from tiergarten.dram.mess_output import curve_table, draw_curves, write_table
+    from tiergarten.dram.mess_setups import published_setup
 
-    config = _config(standard, org, timing, settings)
+    if setup:
+        published = published_setup(setup)
+        config, channels = published.config, published.channels
+    else:
+        config = _config(standard, org, timing, settings)
+    others = read_reference(reference, reference_name) if reference else None
     points = []
     with Bar("measuring", silent=False) as bar:
         for point in measure_curves(config, probes=probes):
@@ -172,7 +189,8 @@ def curve(
     if out:
         write_table(table, out)
     if figure:
-        draw_curves(table, config.device.peak_bytes_per_s * channels, limit, config.device.name, figure)
+        lines = {"peak": config.device.peak_bytes_per_s * channels, "refresh limit": limit}
+        draw_curves(table, lines, f"{config.device.name}, {channels} channel(s)", figure, others)
     curves = table.groupby("read_percent")
     features = {
         "unloaded_formula_ps": unloaded_ps(config),
@@ -182,8 +200,10 @@ def curve(
         "max_bytes_per_s": {int(share): float(value) for share, value in curves["bandwidth_bytes_per_s"].max().items()},
         "max_latency_ps": {int(share): float(value) for share, value in curves["latency_ps"].max().items()},
     }
+    compared = compare_curves(table, others) if others is not None else None
     if as_json:
-        print(json.dumps({"features": features, "points": table.to_dict("records")}))
+        result = {"features": features, "points": table.to_dict("records")}
+        print(json.dumps(result if compared is None else result | {"reference": compared.to_dict("records")}))
         return
     shown = Table("reads %", "max GB/s", "max latency ns", title=f"{config.device.name}, {channels} channel(s)")
     for share in sorted(features["max_bytes_per_s"], reverse=True):
@@ -195,6 +215,29 @@ def curve(
     screen.print(
         f"peak {peak:.1f} GB/s, refresh limit {limit / 1e9:.1f} GB/s, unloaded {lowest:.1f} ns", highlight=False
     )
+    if compared is not None:
+        screen.print(_comparison(compared))
+
+
+def _comparison(compared: Any) -> Table:
+    """Ours beside the reference, a row a read share."""
+    columns = {
+        "max GB/s": "max_GBps",
+        "ref.": "reference_max_GBps",
+        "%": "max_difference_pct",
+        "unloaded ns": "unloaded_ns",
+        "ref. ": "reference_unloaded_ns",
+        "% ": "unloaded_difference_pct",
+        "latency error %": "latency_error_pct",
+        "less a constant": "latency_error_one_constant_pct",
+    }
+    table = Table("reads %", *columns, title="ours beside the reference")
+    for row in compared.to_dict("records"):
+        cells = [
+            f"{row[key]:+.1f}" if key.endswith("difference_pct") else f"{row[key]:.1f}" for key in columns.values()
+        ]
+        table.add_row(f"{row['read_percent']:g}", *cells)
+    return table
 
 
 @app.command()

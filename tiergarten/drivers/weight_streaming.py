@@ -68,6 +68,8 @@ class WeightStreaming(Driver):
     def run(self, machine: Machine) -> Output:
         params = self.params
         machine.system.route(params.source, params.destination)  # a missing link is an error before anything moves
+        for layer in range(params.layers):
+            machine.placement.add(params.source, layer, params.layer, Role.WEIGHT)
         shape = (params.layers,)
         times = StreamTimes(*(np.zeros(shape, np.int64) for _ in range(4)))
         loaded, computed = ([Event(machine.engine) for _ in range(params.layers)] for _ in range(2))
@@ -97,6 +99,7 @@ def _load(
         if layer >= params.buffers:
             yield computed[layer - params.buffers]
         times.load_start_ps[layer] = machine.engine.now_ps
+        machine.placement.add(params.destination, layer, params.layer, Role.WEIGHT)
         under_way: list[Event] = []
         for size in sizes:
             if len(under_way) == params.in_flight:
@@ -118,6 +121,7 @@ def _compute(
         times.compute_start_ps[layer] = machine.engine.now_ps
         yield machine.engine.timeout(params.compute)
         times.compute_end_ps[layer] = machine.engine.now_ps
+        machine.placement.remove(params.destination, layer)
         computed[layer].succeed()
 
 

@@ -5,12 +5,13 @@ at the end read data, the fetch of the next entry, the completion, the doorbell 
 """
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
+from tiergarten.sim.flash.kernel.borrow import fetch_early
 from tiergarten.sim.flash.kernel.cache import access_dram, sectors_in_cache, write_through_cache
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Op, Param, Req, Source, Txn
 from tiergarten.sim.flash.kernel.mapping import count_sectors, dispatch_batch
 from tiergarten.sim.flash.kernel.pcie import KIND_BITS, TO_DEVICE, TO_HOST, Message, place_in_ring, send, start_message
-from tiergarten.sim.flash.kernel.records import free_txn, new_txn, request_at
+from tiergarten.sim.flash.kernel.records import free_txn, lpn_at, new_txn, request_at
 from tiergarten.sim.jit import njit
 
 COMMAND_IDS = 65535
@@ -32,6 +33,7 @@ def ring_doorbell(m, r):
     m[request_at(m, m[Glob.TAIL_AT_HOST]) + Req.ORDER] = r
     m[Glob.TAIL_AT_HOST] += 1
     m[r + Req.SUBMIT] = m[Glob.NOW]
+    fetch_early(m, lpn_at(m, m[r + Req.FIRST_SECTOR] >> m[Param.SECTOR_SHIFT]))
     send(m, TO_DEVICE, Message.SUBMISSION_DOORBELL, m[Glob.TAIL_AT_HOST])
 
 
