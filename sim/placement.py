@@ -60,10 +60,6 @@ class Bookings:
         self.arrivals.append(arrival)
         return len(self.booked_ps) - 1
 
-    def resize(self, row: int, num_bytes: int) -> None:
-        """The copy of that row has another size from now on; the ledger shows the last one."""
-        self.num_bytes[row] = num_bytes
-
     def leave(self, row: int, now_ps: int, leaving: Leaving) -> None:
         """The copy of that row gives up its place."""
         self.left_ps[row] = now_ps
@@ -131,8 +127,8 @@ class Placement:
                 f"{tier} is full: {key!r} would grow by {more} bytes, {self.free_bytes(tier)} of "
                 f"{self._capacities[tier]} are free"
             )
-        self.bookings.resize(resident.booking, num_bytes)
         self._residents[tier][key] = resident._replace(num_bytes=num_bytes)
+        self.bookings.num_bytes[resident.booking] = num_bytes
         self._change(tier, resident.role, more)
 
     def remove(self, tier: str, key: Hashable) -> Resident:

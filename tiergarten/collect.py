@@ -237,7 +237,10 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
     for link in machine.system.links.values():
         for direction, server in link.directions().items():
             down_ps = link.spec.availability.down_ps(0, elapsed_ps)
-            states[f"{link.name} {direction}"] = {"busy": min(server.occupied_ps, elapsed_ps - down_ps), "down": down_ps}
+            states[f"{link.name} {direction}"] = {
+                "busy": min(server.occupied_ps, elapsed_ps - down_ps),
+                "down": down_ps,
+            }
     rows = []
     for resource, times in states.items():
         idle_ps = elapsed_ps - sum(times.values())
