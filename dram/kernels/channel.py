@@ -48,8 +48,8 @@ from tiergarten.dram.kernels.layout import (
     KIND_DIRTY,
     KIND_SLOT,
     LAST_ACCEPT,
+    LAST_ACCESS,
     LAST_DONE,
-    LAST_ISSUE,
     LAST_READ_DONE,
     LIVENESS,
     MORE_REQUESTS,
@@ -453,8 +453,8 @@ def hand_in_maintenance(m, tick):
     before = m[NUM_PRIORITY]
     if m[REFRESH_DUE] == tick and not refresh(m, tick):
         return False
-    if m[NUM_CAPPED] > 0 and not inject_precharges(m, tick):
-        return False
+    if m[NUM_CAPPED] > 0:
+        inject_precharges(m, tick)
     if m[NUM_PRIORITY] != before:
         m[DIRTY] = 1
     return True
@@ -482,7 +482,7 @@ def prepare(m, requests, outcomes, record, until, stop_when_done):
             return DEADLOCK, tick
         pass_ticks(m, until - m[CLOCK])
         return REACHED, until
-    if tick - max(m[LAST_ISSUE], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
+    if tick - max(m[LAST_ACCESS], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
         return DEADLOCK, tick
     if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
         return RECORD_FULL, tick

@@ -34,8 +34,8 @@ from tiergarten.dram.kernels.layout import (
     ID,
     IS_WRITE,
     KIND,
+    LAST_ACCESS,
     LAST_DONE,
-    LAST_ISSUE,
     LAST_READ_DONE,
     MAX_ACTIVE,
     MAX_READS,
@@ -142,7 +142,6 @@ def classify(m, slot):
 @inlined
 def record_command(m, record, tick, command, ident, target):
     """Append a command to the record, if there is one."""
-    m[LAST_ISSUE] = tick
     m[ACCEPT_AT] = NONE
     if record.shape[0] > 0:
         place = m[NUM_RECORDED]
@@ -205,6 +204,7 @@ def issue_access(m, outcomes, record, slot, place, command, tick):
     else:
         drop_active(m, place)
         add_active(m, bank, -1)
+    m[LAST_ACCESS] = tick
     apply(m, command, bank, 0, tick)
     record_command(m, record, tick, command, ident, bank)
     if m[CAP] > 0:

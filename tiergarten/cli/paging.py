@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 app = typer.Typer(help="GPU demand paging and explicit memory schemes.", no_args_is_help=True)
 
@@ -61,7 +62,7 @@ def replay(
             if count:
                 text = format_ps(count) if name.endswith("_ps") else f"{count:,}"
                 table.add_row(name.removesuffix("_ps").replace("_", " "), text)
-        Console().print(table)
+        console().print(table)
 
 
 @app.command()
@@ -126,9 +127,9 @@ def sweep(
         table = Table("pattern", "prefetch", "working set / memory", "ms per pass")
         for row in rows:
             table.add_row(row["pattern"], row["prefetch"], f"{row['factor']:g}", f"{row['pass_ms']:,.3f}")
-        console = Console()
-        console.print(table)
-        console.print(f"Figure: {picture}", highlight=False)
+        screen = console()
+        screen.print(table)
+        screen.print(f"Figure: {picture}", highlight=False)
 
 
 FACTORS = [0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5]
@@ -162,8 +163,8 @@ def verify(
     elif not quiet:
         _print_comparisons(found)
         for section, mean in means.items():
-            Console().print(f"outside: mean error of {section} is {mean:.1%}", highlight=False)
-        Console().print(f"{within} of {len(found)} within their bands")
+            console().print(f"outside: mean error of {section} is {mean:.1%}", highlight=False)
+        console().print(f"{within} of {len(found)} within their bands")
     raise typer.Exit(0 if within == len(found) and not means else 1)
 
 
@@ -176,11 +177,11 @@ def _print_comparisons(found: list[Any]) -> None:
         outside = sum(not c.is_within for c in mine)
         mean, worst = f"{sum(errors) / len(errors):.1%}", f"{max(errors):.1%}"
         table.add_row(section, str(len(mine)), mean, worst, str(outside))
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for c in found:
         if not c.is_within:
-            console.print(
+            screen.print(
                 f"outside: {c.section}, {c.name}: {c.ours:.4g} {c.unit}, reference {c.theirs:.4g}", highlight=False
             )
 
@@ -222,7 +223,7 @@ def vattention(
         raise InputError(Problem(str(error), path="--compute")) from error
     prompts = [1920 + 12 * (number // 3) for number in range(requests)]
     memory = sum(groups.request_bytes(tokens + iterations) for tokens in prompts) + groups.request_bytes(1)
-    mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations, compute_ps)
+    mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations).mapping_ps
     frames = []
     for mode, overlapped in (("synchronous", False), ("overlapped", True)):
         wall = visible_iterations_ps([compute_ps] * iterations, mapping.tolist(), overlapped) / 1e9
@@ -234,10 +235,10 @@ def vattention(
     if as_json:
         print(json.dumps({"figure": str(picture), "longest_decode_iteration_ms": longest}))
     elif not quiet:
-        console = Console()
+        screen = console()
         for mode, ms in longest.items():
-            console.print(f"longest decode iteration, {mode}: {ms:.3g} ms", highlight=False)
-        console.print(f"Figure: {picture}", highlight=False)
+            screen.print(f"longest decode iteration, {mode}: {ms:.3g} ms", highlight=False)
+        screen.print(f"Figure: {picture}", highlight=False)
 
 
 def _bytes(text: str, option: str) -> int:
