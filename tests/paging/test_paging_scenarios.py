@@ -32,6 +32,39 @@ def test_uvm_scenario_moves_what_does_not_fit_and_logs_it():
     result.check()
 
 
+def test_uvm_scenario_accounts_for_its_link_and_tiers():
+    """Busy time of a direction is bytes over the link's rate; at every moment device and host pages are the working set."""
+    result = simulate(load_scenario("paging/oversubscription", [*SMALL, "links.pcie.per_copy=0 us"]))
+    metrics, transfers = result.metrics, result.tables["transfers"].to_pandas()
+    for way, source in (("ddr>gddr", "ddr"), ("gddr>ddr", "gddr")):
+        moved = transfers[transfers["source"] == source]
+        busy_s = metrics[f"link_pcie_{way}_busy_share"] * metrics["elapsed_s"]
+        assert busy_s == pytest.approx(moved["bytes"].sum() / 46.8e9, rel=1e-3)
+        assert busy_s * 1e12 == pytest.approx((moved["finished_ps"] - moved["started_ps"]).sum(), rel=1e-3)
+        ordered = moved.sort_values("started_ps")
+        assert (ordered["started_ps"].to_numpy()[1:] >= ordered["finished_ps"].to_numpy()[:-1]).all()
+    occupancy = result.tables["occupancy"].to_pandas().pivot(index="time_ps", columns="tier", values="bytes")
+    assert (occupancy.sum(axis=1) == 48 << 20).all()
+    assert occupancy["gddr"].max() == metrics["tier_gddr_peak_occupancy_bytes"] == 32 << 20
+    assert set(transfers["cause"]) == {"demand", "prefetch", "eviction"}
+
+
+def test_pages_that_the_host_has_no_room_for_begin_on_the_gpu():
+    """48 MiB of pages, 24 MiB of host memory and 32 MiB on the GPU: at most 24 MiB wait on the host at any time."""
+    result = simulate(load_scenario("paging/oversubscription", [*SMALL, "tiers.ddr.capacity=24 MiB"]))
+    occupancy = result.tables["occupancy"].to_pandas().pivot(index="time_ps", columns="tier", values="bytes")
+    assert (occupancy.sum(axis=1) == 48 << 20).all()
+    assert occupancy["ddr"].max() <= 24 << 20
+    with pytest.raises(ScenarioError, match=r"workload\.working_set"):
+        load_scenario("paging/oversubscription", [*SMALL, "tiers.ddr.capacity=8 MiB"])
+
+
+@pytest.mark.parametrize("scenario", ["oversubscription", "vattention-growth", "weights-from-flash"])
+def test_a_run_that_is_stopped_early_obeys_the_laws(scenario):
+    small = SMALL if scenario == "oversubscription" else []
+    simulate(load_scenario(f"paging/{scenario}", [*small, "run.until=4 ms"])).check()
+
+
 def test_uvm_scenario_is_idle_for_the_driver_once_all_fits():
     result = simulate(load_scenario("paging/oversubscription", [*SMALL, "tiers.gddr.capacity=64 MiB"]))
     assert result.metrics["faults"] == 0
@@ -51,6 +84,7 @@ def test_vattention_scenario_shows_spikes_only_without_overlap():
         metrics = simulate(load_scenario("paging/vattention-growth", [f"policies.overlap={overlap}"])).metrics
         shown[overlap] = metrics["longest_decode_iteration_ms"]
         assert metrics["tokens_per_group"] == 2048
+        assert metrics["tier_hbm_peak_occupancy_bytes"] == metrics["mapped_bytes"]
     assert shown["true"] == 25
     assert shown["false"] == pytest.approx(25 + 2 * 64 * 0.040)  # two requests cross a group in one iteration
 
@@ -60,6 +94,8 @@ def test_streaming_scenario_reaches_the_slower_of_drive_and_compute():
     bound_by_drive = simulate(load_scenario("paging/weights-from-flash", small)).metrics
     load_ms = (64 << 20) / 7450e6 * 1e3
     assert bound_by_drive["pass_ms"] == pytest.approx(4 * load_ms + 0.7, rel=0.02)
+    assert bound_by_drive["tier_nvme_peak_occupancy_bytes"] == 4 * (64 << 20)
+    assert bound_by_drive["tier_hbm_peak_occupancy_bytes"] == 2 * (64 << 20)
     bound_by_compute = simulate(load_scenario("paging/weights-from-flash", [*small, "workload.compute=20 ms"])).metrics
     assert bound_by_compute["pass_ms"] == pytest.approx(load_ms + 4 * 20, rel=0.02)
 

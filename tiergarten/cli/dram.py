@@ -213,7 +213,7 @@ def curve(
         lines = {"peak": config.device.peak_bytes_per_s * channels, "refresh limit": limit}
         draw_curves(table, lines, f"{config.device.name}, {channels} channel(s)", figure, others)
     curves = table.groupby("read_percent")
-    features = {
+    features: dict[str, Any] = {
         "unloaded_formula_ps": unloaded_ps(config),
         "peak_bytes_per_s": config.device.peak_bytes_per_s * channels,
         "refresh_limit_bytes_per_s": limit,

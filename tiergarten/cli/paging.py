@@ -223,7 +223,7 @@ def vattention(
         raise InputError(Problem(str(error), path="--compute")) from error
     prompts = [1920 + 12 * (number // 3) for number in range(requests)]
     memory = sum(groups.request_bytes(tokens + iterations) for tokens in prompts) + groups.request_bytes(1)
-    mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations, compute_ps)
+    mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations).mapping_ps
     frames = []
     for mode, overlapped in (("synchronous", False), ("overlapped", True)):
         wall = visible_iterations_ps([compute_ps] * iterations, mapping.tolist(), overlapped) / 1e9
