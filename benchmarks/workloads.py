@@ -158,6 +158,59 @@ def torch_rows(folder: Path) -> list[list[str]]:
     ]
 
 
+LLAMA_70B = {
+    "hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8,
+    "vocab_size": 128256, "max_position_embeddings": 131072,
+}  # fmt: skip
+"""Llama-3-70B (Llama 3 model card); 80 layers."""
+CONTEXT = 128 * 1024
+
+
+def deep_rows(folder: Path) -> list[list[str]]:
+    """Llama-3-70B at a context of 128 Ki tokens, from two recorded layers: prefill, and one decode step."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
+
+    from tiergarten.workloads.recorders.layers import LayerSpans, deepen
+    from tiergarten.workloads.recorders.torch import TorchRecorder
+
+    def record_70b(*, decode: bool) -> Trace:
+        with torch.device("meta"), torch.no_grad():
+            model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=2, **LLAMA_70B)).to(torch.bfloat16).eval()
+            ids, inputs = torch.zeros(1, 1 if decode else CONTEXT, dtype=torch.long), {}
+            recorder = TorchRecorder(model)
+            if decode:
+                cache = StaticCache(model.config, max_cache_len=CONTEXT + 1)
+                cache.early_initialization(1, 8, 128, torch.bfloat16, torch.device("meta"))
+                recorder.mark([t for layer in cache.layers for t in (layer.keys, layer.values)], Role.KV)
+                inputs = {"past_key_values": cache, "position_ids": torch.full((1, 1), CONTEXT)}
+            with recorder, LayerSpans(recorder, model.model.layers) as layers:
+                model(ids, use_cache=True, logits_to_keep=1, **inputs)
+        return deepen(recorder.trace(), layers.spans, 80)
+
+    rows = []
+    for name, decode in (("prefill", False), ("decode step", True)):
+        record_70b(decode=decode)
+        start = time.process_time()
+        trace = record_70b(decode=decode)
+        save_trace(trace, folder / "deep.trace")
+        seconds = time.process_time() - start
+        sizes = [int(trace.objects.num_bytes[trace.objects.roles == role].sum()) for role in (Role.WEIGHT, Role.KV)]
+        rows.append(
+            [
+                f"llama-3-70b, 128K, {name}",
+                f"{seconds:.2f}",
+                f"{len(trace.ops):,}",
+                f"{len(trace.accesses):,}",
+                f"{(folder / 'deep.trace').stat().st_size / 1e6:.2f}",
+                f"{sizes[0] / 1e9:.1f}",
+                f"{sizes[1] / 1e9:.2f}",
+                f"{trace.ops.flops.sum():.3g}",
+            ]
+        )
+    return rows
+
+
 def main() -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as name:
@@ -165,6 +218,8 @@ def main() -> None:
         rows = kernel_rows(folder)
         try:
             rows += torch_rows(folder)
+            columns = ["program", "s", "operations", "accesses", "MB", "weights, GB", "KV, GB", "FLOPs"]
+            _print("Two layers recorded, repeated to 80, saved", columns, deep_rows(folder))
         except ImportError:
             print("torch or transformers is not installed: the PyTorch rows are left out")
         _print("Recording", ["program", "off, ms", "recorded, ms", "ratio", "accesses", "trace, kB"], rows)

@@ -1,8 +1,12 @@
-"""Fixtures for every test."""
+"""Fixtures for every test, and one thread for linear algebra: on small matrices several only wait for each other."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+for _library in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_library, "1")  # read when numpy and torch are first imported, which is after this file
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tiergarten.dram.verify import load_manifest, summarise, verify_manifest
+from tiergarten.dram.manifest import load_manifest
+from tiergarten.dram.verify import summarise, verify_manifest
 
 DEFAULT_CASES = [
     "ddr3_mixed_phases", "ddr4_norefresh_chase", "ddr4_hotset", "ddr4_chrabaroco_random_rw", "ddr4_mop_mixed_phases",
@@ -33,6 +34,7 @@ def test_chosen_cases_are_exact(manifest: Path) -> None:
     total = summarise(outcomes)
     assert total["commands_matched"] == total["commands"] > 1_000_000
     assert total["requests_matched"] == total["requests"] > 500_000
+    assert total["counters_matched"] == total["counters"] > 20 * len(outcomes)
 
 
 @pytest.mark.slow

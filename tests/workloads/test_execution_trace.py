@@ -54,6 +54,56 @@ def test_calls_by_hand(tmp_path):
     assert column.tolist() == [8, 24, 40, 56]
 
 
+def test_storage_ends_when_its_number_is_given_again(tmp_path):
+    """9 is a result twice, of other sizes: two objects, the second at least as large as what is read of it."""
+    small = (9, 0, (2,), (1,))
+    nodes = [
+        node(3, "aten::add", ADD, [X, X], [Y]),
+        node(4, "aten::exp", "aten::exp(Tensor self) -> Tensor", [Y], [(11, 0, (4, 4), (4, 1))]),
+        node(5, "aten::sum", "aten::sum(Tensor self) -> Tensor", [X], [small]),
+        node(6, "aten::exp", "aten::exp(Tensor self) -> Tensor", [small], [(12, 0, (2,), (1,))]),
+    ]
+    trace = read_execution_trace(write(tmp_path, nodes))
+    lives = dict(zip(trace.objects.names, zip(trace.birth_ops, trace.death_ops, strict=True), strict=True))
+    assert lives["storage 9"] == (0, 1)
+    assert lives["storage 9/2"] == (2, 4)
+    sizes = dict(zip(trace.objects.names, trace.objects.num_bytes, strict=True))
+    assert (sizes["storage 9"], sizes["storage 9/2"]) == (64, 8)
+    assert trace.ops.waits_for(3).tolist() == [2]
+
+
+def test_composite_operators_stand_for_what_they_call(tmp_path):
+    nodes = [
+        node(3, "aten::linear", ADD, [X, X], [Y]),
+        node(4, "aten::mm", ADD, [X, X], [Y], parent=3),
+        node(5, "aten::copy_", "aten::copy_(Tensor(a!) self, Tensor src) -> Tensor(a!)", [Y, X], [Y], parent=4),
+        node(6, "aten::copy_", "aten::copy_(Tensor(a!) self, Tensor src) -> Tensor(a!)", [Y, X], [Y]),
+    ]
+    trace = read_execution_trace(write(tmp_path, nodes))
+    assert trace.ops.names == ("aten::mm", "aten::copy_")
+    assert trace.ops.flops.tolist() == [2 * 4 * 4 * 4, 0]
+    assert traffic(trace)["storage 9"] == (0, 128)  # a copy does not read what it overwrites
+
+
+def test_roles_follow_from_gradients_and_the_optimizer(tmp_path):
+    weight, gradient, state, out = ((i, 0, (4,), (1,)) for i in (21, 22, 23, 24))
+    in_place = "aten::add_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)"
+    nodes = [
+        node(3, "aten::mul", ADD, [weight, X], [out]),
+        node(4, "aten::mul", ADD, [out, X], [gradient]),
+        node(5, "torch::autograd::AccumulateGrad", "", [gradient]),
+        node(6, "Optimizer.step#SGD.step", ""),
+        node(7, "aten::add_", in_place, [state, gradient], [state], parent=6),
+        node(8, "aten::add_", in_place, [weight, state], [weight], parent=6),
+    ]
+    trace = read_execution_trace(write(tmp_path, nodes))
+    roles = {name: Role(role).name for name, role in zip(trace.objects.names, trace.objects.roles, strict=True)}
+    assert roles == {
+        "storage 21": "WEIGHT", "storage 7": "INPUT", "storage 24": "ACTIVATION", "storage 22": "GRADIENT",
+        "storage 23": "OPTIMIZER",
+    }  # fmt: skip
+
+
 def test_schema_says_what_is_written():
     assert _written_arguments("aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)") == [
         True, False, False,
@@ -67,15 +117,15 @@ def test_schema_says_what_is_written():
     [
         ("{", "is not JSON"),
         ("[1]", "is not an execution trace"),
-        (json.dumps({"schema": "x", "nodes": []}), "holds no operator"),
-        (json.dumps({"schema": "x", "nodes": [5]}), "nodes.0: is no node"),
+        (json.dumps({"schema": "1.1", "nodes": []}), "holds no operator"),
+        (json.dumps({"schema": "1.1", "nodes": [5]}), r"nodes.0 \(id \?\): cannot be understood"),
         (
-            json.dumps({"schema": "x", "nodes": [node(3, "a", ADD, [(7, -1, (4,), (1,))])]}),
-            "node 3: cannot be understood",
+            json.dumps({"schema": "1.1", "nodes": [node(3, "a", ADD, [(7, -1, (4,), (1,))])]}),
+            r"nodes.0 \(id 3\): cannot be understood",
         ),
         (
-            json.dumps({"schema": "x", "nodes": [node(3, "a", ADD, [(7, 0, (4, 4), (1,))])]}),
-            "node 3: cannot be understood",
+            json.dumps({"schema": "1.1", "nodes": [node(3, "a", ADD, [(7, 0, (4, 4), (1,))])]}),
+            r"nodes.0 \(id 3\): cannot be understood",
         ),
     ],
 )

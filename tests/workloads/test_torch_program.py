@@ -18,6 +18,22 @@ import torch
 def build():
     return torch.nn.Linear(8, 4), (torch.ones(2, 8),)
 
+class Deep(torch.nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(depth))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+def two():
+    return Deep(2), (torch.ones(2, 8),)
+
+def six():
+    return Deep(6), (torch.ones(2, 8),)
+
 def broken():
     raise RuntimeError("no luck")
 
@@ -57,6 +73,30 @@ def test_training_has_gradients_and_states(file, tmp_path):
     assert (
         trace.objects.num_bytes[trace.objects.roles == Role.OPTIMIZER].sum() == 2 * parameters + 2 * 4
     )  # and two step counts
+
+
+def test_repeated_layer_makes_a_deeper_model(file, tmp_path):
+    run("torch", f"{file}:two", "--repeat", "layers=6", "--out", tmp_path / "x.trace")
+    run("torch", f"{file}:six", "--out", tmp_path / "y.trace")
+    deep, whole = (load_trace(tmp_path / name) for name in ("x.trace", "y.trace"))
+    named = [{name for name in trace.objects.names if "input" not in name} for trace in (deep, whole)]
+    assert named[0] == named[1]
+    assert deep.ops.names == whole.ops.names
+    assert deep.ops.dependencies.tolist() == whole.ops.dependencies.tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--repeat", "layer=6"], "Did you mean 'layers'"),
+        (["--repeat", "layers"], "needs MODULES=DEPTH"),
+        (["--repeat", "layers=1"], "at least 2 and at most 1"),
+        (["--repeat", "layers=6", "--train"], "goes with a forward pass"),
+    ],
+)
+def test_bad_repetitions_are_a_sentence(file, tmp_path, options, said):
+    with pytest.raises(TiergartenError, match=said):
+        run("torch", f"{file}:two", "--out", tmp_path / "x.trace", *options)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 app = typer.Typer(help="GPU demand paging and explicit memory schemes.", no_args_is_help=True)
 
@@ -61,7 +62,7 @@ def replay(
             if count:
                 text = format_ps(count) if name.endswith("_ps") else f"{count:,}"
                 table.add_row(name.removesuffix("_ps").replace("_", " "), text)
-        Console().print(table)
+        console().print(table)
 
 
 @app.command()
@@ -108,7 +109,7 @@ def figure(
     if as_json:
         print(json.dumps({"figure": str(picture), "points": json.loads(drawn.data.to_json(orient="records"))}))
     elif not quiet:
-        Console().print(f"Figure: {picture}", highlight=False)
+        console().print(f"Figure: {picture}", highlight=False)
 
 
 @app.command()
@@ -138,8 +139,8 @@ def verify(
     elif not quiet:
         _print_comparisons(found)
         for section, mean in means.items():
-            Console().print(f"outside: mean error of {section} is {mean:.1%}", highlight=False)
-        Console().print(f"{within} of {len(found)} within their bands")
+            console().print(f"outside: mean error of {section} is {mean:.1%}", highlight=False)
+        console().print(f"{within} of {len(found)} within their bands")
     raise typer.Exit(0 if within == len(found) and not means else 1)
 
 
@@ -152,11 +153,11 @@ def _print_comparisons(found: list[Any]) -> None:
         outside = sum(not c.is_within for c in mine)
         mean, worst = f"{sum(errors) / len(errors):.1%}", f"{max(errors):.1%}"
         table.add_row(section, str(len(mine)), mean, worst, str(outside))
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for c in found:
         if not c.is_within:
-            console.print(
+            screen.print(
                 f"outside: {c.section}, {c.name}: {c.ours:.4g} {c.unit}, reference {c.theirs:.4g}", highlight=False
             )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tiergarten.sim.trace import AddressTrace
+    from tiergarten.sim.trace import AddressTrace, Trace
     from tiergarten.workloads.trace_statistics import TraceStatistics
 
 app = typer.Typer(help="Traces: record kernels, make, convert and look at them.", no_args_is_help=True)
@@ -87,7 +87,7 @@ def kernel(
     except ConservationError as error:
         typer.echo(f"failed: {error}", err=True)
         raise typer.Exit(1) from error
-    except (ValueError, IndexError, ZeroDivisionError) as error:
+    except (ValueError, IndexError, ArithmeticError, MemoryError) as error:
         from tiergarten.sim.errors import TiergartenError
 
         raise TiergartenError(f"{chosen}: this shape cannot be run: {error}") from error
@@ -134,23 +134,24 @@ def torch(
     train: Annotated[
         bool, typer.Option("--train", help="Forward, backward and an AdamW step, instead of a forward.")
     ] = False,
+    repeat: Annotated[
+        str | None,
+        typer.Option(metavar="MODULES=DEPTH", help="Repeat the last layer of a list of modules: model.layers=80."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record a PyTorch program. The file is run: record only what you trust.
 
-    Example:  tiergarten trace torch my_model.py:build --meta --out llama.trace
+    Two layers of a model are enough with --repeat: the last one is repeated to the depth given.
+
+    Example:  tiergarten trace torch my_model.py:build --meta --repeat model.layers=80 --out llama.trace
     """
     from tiergarten.sim.trace_io import save_trace
     from tiergarten.workloads.recorders.program import record_program
 
-    trace = record_program(program, meta=meta, train=train)
+    trace = record_program(program, meta=meta, train=train, repeat=repeat)
     save_trace(trace, out)
-    found = {"trace": str(out), "operations": len(trace.ops), "accesses": len(trace.accesses),
-             "objects": len(trace.objects), "flops": float(trace.ops.flops.sum())}  # fmt: skip
-    if as_json:
-        print(json.dumps(found))
-    else:
-        print(f"{out}: {len(trace.ops)} operations, {len(trace.accesses)} accesses, {len(trace.objects)} objects")
+    _print_program(trace, out, as_json=as_json)
 
 
 @app.command()
@@ -208,22 +209,38 @@ def export_program(
 @app.command("import")
 def import_program(
     file: Annotated[
-        Path, typer.Argument(help="A Chakra execution trace (.et), or PyTorch's execution trace (.json); plain or .gz.")
+        Path,
+        typer.Argument(help="A profile of torch.profiler or a file of its observer (.json), or Chakra (.et); or .gz."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .trace file to write.")],
+    observer: Annotated[
+        Path | None,
+        typer.Option(help="With a profile: the ExecutionTraceObserver's file of the same run, which names storages."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Read another tool's program trace.
+    """Read another tool's program trace; the form is told from the file.
 
-    Of Chakra, nodes become operations and memory nodes accesses; of PyTorch's observer, operators and their tensors.
+    Of torch.profiler (Kineto), operators with their streams, shapes and memory events; of the observer, operators and
+    their tensors; of Chakra, nodes become operations and memory nodes accesses.
 
-    Example:  tiergarten trace import rank0.et --out rank0.trace
+    Example:  tiergarten trace import profile.json --observer observer.json --out step.trace
     """
     from tiergarten.sim.trace_io import save_trace
-    from tiergarten.workloads.exchange.chakra import read_chakra
-    from tiergarten.workloads.exchange.execution_trace import read_execution_trace
+    from tiergarten.workloads.exchange.program_files import read_program
 
-    is_json = file.name.removesuffix(".gz").endswith(".json")
-    save_trace(read_execution_trace(file) if is_json else read_chakra(file), out)
+    trace = read_program(file, observer)
+    save_trace(trace, out)
+    _print_program(trace, out, as_json=as_json)
+
+
+def _print_program(trace: "Trace", out: Path, *, as_json: bool) -> None:
+    found = {"trace": str(out), "operations": len(trace.ops), "accesses": len(trace.accesses),
+             "objects": len(trace.objects), "flops": float(trace.ops.flops.sum())}  # fmt: skip
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print(f"{out}: {len(trace.ops)} operations, {len(trace.accesses)} accesses, {len(trace.objects)} objects")
 
 
 def _block_bytes(text: str | None, default: str) -> int:
@@ -243,24 +260,27 @@ def _configured(kind: Any, name: str, settings: list[str]) -> Any:
     """A dataclass with the given fields set; TiergartenError names what is wrong."""
     from dataclasses import fields
 
-    from tiergarten.sim.errors import TiergartenError, did_you_mean
+    from tiergarten.sim.errors import TiergartenError
+    from tiergarten.sim.params import configured
 
-    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    texts = {field.name for field in fields(kind) if isinstance(field.default, str)}
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or key not in defaults:
-            raise TiergartenError(f"--set {setting}: {name} has no parameter {key!r}. {did_you_mean(key, defaults)}")
-        try:
-            value = text if isinstance(defaults[key], str) else json.loads(text)
-            value = tuple(value) if isinstance(defaults[key], tuple) else type(defaults[key])(value)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise TiergartenError(f"--set {setting}: needs a {type(defaults[key]).__name__}") from error
-        values[key] = value
+        if not equals:
+            raise TiergartenError(f"--set {setting}: write it as PARAMETER=VALUE")
+        values[key] = text if key in texts else _value(text)
     try:
-        return kind(**values)
-    except (ValueError, TypeError) as error:
-        raise TiergartenError(str(error)) from error
+        return configured(kind, values)
+    except ValueError as error:
+        raise TiergartenError(f"--set: {name}: {error}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _generated(pattern: Any, seed: int) -> "AddressTrace":
@@ -327,12 +347,13 @@ def _print_kernel(found: dict[str, Any]) -> None:
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tiergarten.cli.console import console
 
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or column == "what it is" else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None).print(table)
+    console().print(table)

@@ -97,6 +97,7 @@ class Uvm(Driver):
     """
 
     Params = UvmParams
+    keeps_own_time = True
     Policies = UvmPolicies
     params: UvmParams
     policies: UvmPolicies

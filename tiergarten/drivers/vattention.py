@@ -55,6 +55,7 @@ class VAttentionDecode(Driver):
     """
 
     Params = VAttentionParams
+    keeps_own_time = True
     Policies = VAttentionPolicies
     params: VAttentionParams
     policies: VAttentionPolicies

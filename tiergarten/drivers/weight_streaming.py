@@ -8,7 +8,7 @@ from pydantic import Field
 from simpy.events import AllOf, Event
 
 from tiergarten.accelerators.paging.weight_streaming import StreamTimes
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
@@ -50,6 +50,7 @@ class WeightStreaming(Driver):
             for key, name in (("source", params.source), ("destination", params.destination))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.source", params.source, params.destination)])
         if params.layers * -(-params.layer // params.chunk) > MAX_TRANSFERS:
             problems.append(("workload.chunk", f"makes more than {MAX_TRANSFERS} reads; use larger chunks"))
         if problems:

@@ -1,120 +1,152 @@
 """Reads the JSON of PyTorch's ExecutionTraceObserver (schema 1.1, torch.profiler.ExecutionTraceObserver).
 
-Every operator that the program calls becomes an operation; what it calls inside is not listed again. Tensors name their
-storage, offset, shape and strides, so that storages become objects and tensors accesses to the bytes they cover; the
-operator's schema says what it writes. Views are left out. The format has no FLOPs, and no frees: storages that an
-operator makes are born there and outlive the program.
+Every operator that the program calls becomes an operation; composite operators, which only call others, stand for what
+they call. Tensors name their storage, offset, shape and strides, so that storages become objects and tensors accesses to
+the bytes they cover; the operator's schema says what it writes. Views are left out. FLOPs follow from the shapes. The
+format has no frees: an object lives until its storage's number is given again, or outlives the program.
 """
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiergarten.sim.errors import Problem, TraceError
-from tiergarten.sim.trace import Role, Trace
-from tiergarten.workloads.recorders.builder import TraceBuilder
-from tiergarten.workloads.recorders.strided import strided_runs
+from tiergarten.sim.trace import Trace
+from tiergarten.workloads.exchange.json_file import read_json
+from tiergarten.workloads.exchange.profiled_program import Event, Gradients, Operation, TensorUse, joined
+from tiergarten.workloads.exchange.torch_operators import (
+    COMPOSITE,
+    CREATES,
+    OVERWRITES,
+    VIEWS,
+    base_name,
+    operator_flops,
+)
 
-MAX_ELEMENTS = 1 << 48
-"""Larger tensors are taken for damage."""
+SCHEMA = "1.1"
+ACCUMULATE_GRADIENT = "torch::autograd::AccumulateGrad"
+OPTIMIZER_STEP = "Optimizer.step#"
 
 
 @dataclass(frozen=True)
-class TensorUse:
-    """A tensor as an argument or result."""
+class Node:
+    """A call that the observer saw, of an operator or of something around operators."""
 
-    storage: int
-    offset: int
-    item_bytes: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    written: bool
-    """The schema says that the operator writes to it."""
+    id: int
+    name: str
+    parent: int
+    record: int
+    """Number of the call's record function: the same in a Kineto trace of the same run. -1 = none."""
+    schema: str
+    """Empty for what is not an operator."""
+    inputs: tuple[TensorUse, ...]
+    outputs: tuple[TensorUse, ...]
 
     @property
-    def end_byte(self) -> int:
-        """First byte of the storage beyond the tensor."""
-        if 0 in self.shape:
-            return 0
-        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        return (self.offset + last + 1) * self.item_bytes
+    def is_operation(self) -> bool:
+        """Whether its work is its own, not that of the operators that it calls."""
+        return bool(self.schema) and base_name(self.name) not in COMPOSITE
 
-
-@dataclass(frozen=True)
-class Call:
-    """One operator that the program called."""
-
-    name: str
-    inputs: list[TensorUse]
-    outputs: list[TensorUse]
-
-    def is_view(self) -> bool:
-        """Whether it only looks at its inputs' storages in another way."""
+    @property
+    def touches_memory(self) -> bool:
+        """Whether it does more than look at its arguments' storages in another way, or make one."""
         known = {use.storage for use in self.inputs}
-        return not any(use.written for use in self.inputs) and all(use.storage in known for use in self.outputs)
+        changes = any(use.written for use in self.inputs) or any(use.storage not in known for use in self.outputs)
+        reads_only = bool(self.inputs) and not self.outputs
+        return (changes or reads_only) and base_name(self.name) not in CREATES | VIEWS
+
+    def shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Shapes of the arguments and of the results."""
+        return [use.shape for use in self.inputs], [use.shape for use in self.outputs]
+
+    def flops(self) -> float:
+        """From the shapes."""
+        return operator_flops(self.name, *self.shapes())
+
+    @property
+    def reads_written(self) -> bool:
+        """Whether it reads the arguments that it writes."""
+        return base_name(self.name) not in OVERWRITES and "out=" not in self.schema and ".out(" not in self.schema
 
 
 def read_execution_trace(path: str | Path) -> Trace:
     """The trace in a JSON file, plain or gzip. Raises TraceError with the node that is wrong."""
-    file = str(path)
-    try:
-        data = Path(path).read_bytes()
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        content = json.loads(data)
-    except OSError as error:
-        raise TraceError(Problem(f"cannot be read: {error}", file)) from error
-    except (EOFError, zlib.error) as error:
-        raise TraceError(Problem("the gzip data is damaged or cut short", file)) from error
-    except (ValueError, RecursionError) as error:
-        raise TraceError(Problem(f"is not JSON: {error}", file)) from error
-    if not isinstance(content, dict) or not isinstance(content.get("nodes"), list) or "schema" not in content:
-        raise TraceError(Problem("is not an execution trace: schema or nodes are missing", file))
-    calls = list(_calls(content["nodes"], file))
-    if not calls:
+    return trace_of_nodes(read_json(path), str(path))
+
+
+def trace_of_nodes(content: Any, file: str) -> Trace:
+    """The trace of an execution trace that was read from `file`. Raises TraceError with the node that is wrong."""
+    trace = joined(list(_events(read_nodes(content, file))))
+    if len(trace.ops) == 0:
         raise TraceError(Problem("holds no operator", file))
-    trace = _trace(calls)
     problems = trace.problems()
     if problems:
         raise TraceError([Problem(problem, file) for problem in problems])
     return trace
 
 
-def _calls(nodes: list[Any], file: str) -> Iterator[Call]:
-    """Operators that no other operator called, in order of their numbers."""
-    schemas: dict[int, str] = {}
-    parents: dict[int, int] = {}
-    for place, node in enumerate(nodes):
+def read_nodes(content: Any, file: str) -> list[Node]:
+    """The calls of an execution trace by rising number. Raises TraceError with the node that is wrong."""
+    if not isinstance(content, dict) or not isinstance(content.get("nodes"), list) or "schema" not in content:
+        raise TraceError(Problem("is not an execution trace: schema or nodes are missing", file))
+    if not str(content["schema"]).startswith(SCHEMA):
+        reason = f"has schema {content['schema']!r}; {SCHEMA} is read, which has storages and strides"
+        raise TraceError(Problem(reason, file))
+    nodes = []
+    for place, node in enumerate(content["nodes"]):
         try:
-            attributes = {part["name"]: part.get("value") for part in node.get("attrs", [])}
-            schemas[int(node["id"])] = str(attributes.get("op_schema") or "")
-            parents[int(node["id"])] = int(node["ctrl_deps"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TraceError(Problem(f"is no node: {error!r}", file, path=f"nodes.{place}")) from error
-    for node in sorted(nodes, key=lambda node: int(node["id"])):
-        ident = int(node["id"])
-        if not schemas[ident] or _inside_operator(ident, schemas, parents):
-            continue
-        try:
-            written = _written_arguments(schemas[ident])
-            inputs = list(_tensors(node["inputs"], written))
-            yield Call(str(node["name"]), inputs, list(_tensors(node["outputs"], [])))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise TraceError(Problem(f"cannot be understood: {error!r}", file, path=f"node {ident}")) from error
+            nodes.append(_node(node))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            ident = node.get("id", "?") if isinstance(node, dict) else "?"
+            reason = f"cannot be understood: {type(error).__name__}: {error}"
+            raise TraceError(Problem(reason, file, path=f"nodes.{place} (id {ident})")) from error
+    return sorted(nodes, key=lambda node: node.id)
 
 
-def _inside_operator(ident: int, schemas: dict[int, str], parents: dict[int, int]) -> bool:
-    seen = {ident}
-    parent = parents[ident]
-    while parent in parents and parent not in seen:
-        if schemas[parent]:
-            return True
-        seen.add(parent)
-        parent = parents[parent]
-    return False
+def _node(node: dict[str, Any]) -> Node:
+    attributes = {part["name"]: part.get("value") for part in node.get("attrs", [])}
+    schema = str(attributes.get("op_schema") or "")
+    written = _written_arguments(schema) if schema else []
+    return Node(
+        int(node["id"]),
+        str(node["name"]),
+        int(node["ctrl_deps"]),
+        int(attributes.get("rf_id") or -1),
+        schema,
+        tuple(_tensors(node["inputs"], written)),
+        tuple(_tensors(node["outputs"], [])),
+    )
+
+
+def _events(nodes: list[Node]) -> Iterator[Event]:
+    """Operations that no other operation called, in order of their numbers."""
+    by_id = {node.id: node for node in nodes}
+    inside: dict[int, tuple[bool, bool]] = {}
+    """Of each call: whether it is an operation or in one, and whether it is in an optimizer's step."""
+
+    def place(ident: int) -> tuple[bool, bool]:
+        chain = []
+        while ident in by_id and ident not in inside:
+            chain.append(ident)
+            inside[ident] = (False, False)  # ends a circle
+            ident = by_id[ident].parent
+        found = inside.get(ident, (False, False))
+        for member in reversed(chain):
+            node = by_id[member]
+            found = (found[0] or node.is_operation, found[1] or node.name.startswith(OPTIMIZER_STEP))
+            inside[member] = found
+        return found
+
+    for node in nodes:
+        in_operation, in_optimizer = place(node.parent)
+        if node.name == ACCUMULATE_GRADIENT:
+            yield Gradients(tuple(use.storage for use in node.inputs))
+        elif node.is_operation and not in_operation and node.touches_memory:
+            yield Operation(
+                node.name, node.inputs, node.outputs, flops=node.flops(),
+                reads_written=node.reads_written, in_optimizer=in_optimizer,
+            )  # fmt: skip
 
 
 def _written_arguments(schema: str) -> list[bool]:
@@ -143,42 +175,6 @@ def _tensors(side: dict[str, Any], written: list[bool]) -> Iterator[TensorUse]:
 
 def _tensor(value: list[Any], shape: list[int], strides: list[int], written: bool) -> TensorUse:
     _, storage, offset, _, item_bytes, *_ = value
-    use = TensorUse(int(storage), int(offset), int(item_bytes), tuple(shape), tuple(strides), written)
-    numbers = [use.offset, use.item_bytes, *use.shape, *use.strides]
-    if any(not isinstance(n, int) or n < 0 or n > MAX_ELEMENTS for n in numbers) or len(shape) != len(strides):
+    if not all(isinstance(number, int) for number in (storage, offset, item_bytes, *shape, *strides)):
         raise ValueError(f"a tensor of shape {shape}, strides {strides}, offset {offset}")
-    return use
-
-
-def _trace(calls: list[Call]) -> Trace:
-    builder = TraceBuilder()
-    sizes: dict[int, int] = {}
-    for call in calls:
-        for use in (*call.inputs, *call.outputs):
-            sizes[use.storage] = max(sizes.get(use.storage, 0), use.end_byte)
-    idents: dict[int, int] = {}
-
-    def touch(use: TensorUse, is_write: bool, *, from_start: bool) -> None:
-        if use.end_byte == 0:
-            return
-        if use.storage not in idents:
-            role = Role.INPUT if from_start else Role.ACTIVATION
-            name = f"storage {use.storage}"
-            idents[use.storage] = builder.add_object(name, sizes[use.storage], role, from_start=from_start)
-        builder.touch(idents[use.storage], is_write, *strided_runs(use.shape, use.strides, use.offset, use.item_bytes))
-
-    for call in calls:
-        if call.is_view():
-            continue
-        builder.begin_op(call.name, 0.0)
-        for use in call.inputs:
-            touch(use, False, from_start=True)
-        known = {use.storage for use in call.inputs}
-        for use in call.inputs:
-            if use.written:
-                touch(use, True, from_start=True)
-        for use in call.outputs:
-            if use.storage not in known:
-                touch(use, True, from_start=False)
-        builder.end_op()
-    return builder.trace()
+    return TensorUse(storage, offset, item_bytes, tuple(shape), tuple(strides), written)

@@ -5,23 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.errors import TiergartenError, did_you_mean
 from tiergarten.sim.trace import Trace
+from tiergarten.workloads.recorders.layers import LayerSpans, deepen
 from tiergarten.workloads.recorders.torch import TorchRecorder, torch
 
 
-def record_program(program: str, *, meta: bool, train: bool) -> Trace:
+def record_program(program: str, *, meta: bool, train: bool, repeat: str | None = None) -> Trace:
     """The trace of one forward pass, or of forward, backward and an AdamW step.
 
     The function takes nothing and gives (model, args) or (model, args, kwargs). With `meta`, tensors that it makes live
-    on the meta device. Training takes the output's `loss`, or the sum of its first tensor. TiergartenError where the file,
-    the function or the program fails.
+    on the meta device. Training takes the output's `loss`, or the sum of its first tensor. `repeat` = `model.layers=80`
+    makes that many layers of the two or more in that list of modules (forward only). TiergartenError where the file, the
+    function or the program fails.
     """
+    if repeat is not None and train:
+        raise TiergartenError("--repeat goes with a forward pass: the backward's layers are not told apart")
     build = _function(program)
     try:
         with torch.device("meta" if meta else "cpu"):
             built = build()
             model, args, kwargs = (*built, {})[:3] if isinstance(built, tuple) else (built, (), {})
+            if repeat is not None:
+                return _repeated(_module(model), args, kwargs, repeat)
             return _train(model, args, kwargs) if train else _forward(model, args, kwargs)
     except TiergartenError:
         raise
@@ -33,6 +39,20 @@ def _forward(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace
     with torch.no_grad(), TorchRecorder(_module(model)) as recorder:
         model(*args, **kwargs)
     return recorder.trace()
+
+
+def _repeated(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], repeat: str) -> Trace:
+    path, equals, text = repeat.rpartition("=")
+    if not equals or not text.isdigit():
+        raise TiergartenError(f"--repeat {repeat}: needs MODULES=DEPTH, as in model.layers=80")
+    lists = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)}
+    if path not in lists:
+        raise TiergartenError(
+            f"--repeat {repeat}: the model has no list of modules {path!r}. {did_you_mean(path, lists)}"
+        )
+    with torch.no_grad(), TorchRecorder(model) as recorder, LayerSpans(recorder, lists[path]) as layers:
+        model(*args, **kwargs)
+    return deepen(recorder.trace(), layers.spans, int(text))
 
 
 def _train(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace:

@@ -35,3 +35,18 @@ def strided_runs(
     if picked is not None:
         starts = (picked[:, None] + starts[None, :]).ravel()
     return starts, run
+
+
+def num_runs(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Runs that `strided_runs` gives for a whole tensor."""
+    if 0 in shape:
+        return 0
+    run, pieces = 1, 1
+    for size, stride in sorted(zip(shape, strides, strict=True), key=lambda dim: dim[1]):
+        if size == 1 or stride == 0:
+            continue
+        if stride == run and pieces == 1:
+            run *= size
+        else:
+            pieces *= size
+    return pieces

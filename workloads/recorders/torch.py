@@ -21,6 +21,7 @@ from tiergarten.workloads.recorders.strided import strided_runs
 
 try:
     import torch
+    from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import flop_registry, sdpa_flop_count
@@ -39,6 +40,10 @@ GATHERS = {"embedding": (0, 1), "index_select": (1, 2)}
 SCATTERS = {"index_copy_": (1, 2), "index_add_": (1, 2), "index_fill_": (1, 2)}
 
 
+MAX_RUNS = 1024
+"""Pieces of a strided tensor that are told apart by default."""
+
+
 class UnknownOperatorWarning(UserWarning):
     """An operator outside PyTorch's own set: its tensors are recorded whole, its FLOPs are not known."""
 
@@ -48,11 +53,22 @@ class TorchRecorder(TorchDispatchMode):
 
     Roles come from the model's parameters and buffers (weights), from its gradients, from the optimizer's state, and from
     caches that the model returns as `past_key_values`; `mark` sets them by hand. What the program brings along is input.
+
+    A tensor that lies in more than `max_runs` pieces (half of each of a million heads) is recorded as that many: as many
+    bytes, each piece standing for its neighbours. On the meta device attention is the fused kernel that it would be on
+    a device, where it can be: four dimensions, and as many heads of keys as of queries if gradients are needed.
     """
 
-    def __init__(self, model: "torch.nn.Module | None" = None, optimizer: "torch.optim.Optimizer | None" = None):
+    def __init__(
+        self,
+        model: "torch.nn.Module | None" = None,
+        optimizer: "torch.optim.Optimizer | None" = None,
+        max_runs: int = MAX_RUNS,
+    ):
         super().__init__()
         self._builder = TraceBuilder()
+        self._max_runs = max_runs
+        self._fused_attention = _FusedAttention()
         self._idents: dict[int, int] = {}
         """Storage (its C++ address) to object, while it lives."""
         self._hooks: list[Any] = []
@@ -67,6 +83,7 @@ class TorchRecorder(TorchDispatchMode):
     def __enter__(self) -> "TorchRecorder":
         self._recording = True
         if self._model is not None:
+            self._hooks.append(self._model.register_forward_pre_hook(self._before_forward, with_kwargs=True))
             self._hooks.append(self._model.register_forward_hook(self._after_forward, with_kwargs=True))
             for parameter in self._model.parameters():
                 if parameter.requires_grad:
@@ -77,11 +94,13 @@ class TorchRecorder(TorchDispatchMode):
         if self._optimizer is not None:
             self._mark_optimizer()
             self._hooks.append(self._optimizer.register_step_post_hook(lambda *_: self._mark_optimizer()))
+        self._fused_attention.__enter__()
         super().__enter__()
         return self
 
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)
+        self._fused_attention.__exit__(*details)
         self._recording = False
         for hook in self._hooks:
             hook.remove()
@@ -98,6 +117,11 @@ class TorchRecorder(TorchDispatchMode):
     def trace(self) -> Trace:
         """What was recorded so far."""
         return self._builder.trace()
+
+    @property
+    def num_ops(self) -> int:
+        """Operations recorded so far."""
+        return self._builder.num_ops
 
     def live_bytes(self) -> int:
         """Bytes of the storages that live now and were made by the program."""
@@ -181,7 +205,10 @@ class TorchRecorder(TorchDispatchMode):
         address = _address(tensor)
         ident = self._idents.get(address) if address is not None else None
         if ident is not None:
-            self._builder.touch(ident, is_write, *tensor_runs(tensor, rows))
+            starts, run = tensor_runs(tensor, rows)
+            if rows is None and len(starts) > self._max_runs:
+                starts, run = _fewer_runs(starts, run, self._max_runs)
+            self._builder.touch(ident, is_write, starts, run)
 
     def _warn_if_unknown(self, func: Any) -> None:
         name = func._schema.name
@@ -190,6 +217,9 @@ class TorchRecorder(TorchDispatchMode):
             self._warned.add(name)
             text = f"operator {name} is not known: its tensors are recorded whole, its FLOPs as 0"
             warnings.warn(text, UnknownOperatorWarning, stacklevel=2)
+
+    def _before_forward(self, module: Any, args: Any, kwargs: Any) -> None:
+        self.mark(_cache_tensors(kwargs.get("past_key_values")), Role.KV)
 
     def _after_forward(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
         cache = output.get("past_key_values") if isinstance(output, dict) else getattr(output, "past_key_values", None)
@@ -207,6 +237,37 @@ def tensor_runs(tensor: "torch.Tensor", rows: tuple[int, Int] | None = None) -> 
     Expanded dimensions are touched once; `rows` = (dimension, indices) restricts one dimension, in the order given.
     """
     return strided_runs(tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.element_size(), rows)
+
+
+def _fewer_runs(starts: Int, run_bytes: int, most: int) -> tuple[Int, int]:
+    """Groups of neighbouring runs as one run each, of as many bytes, from the group's first byte.
+
+    The group's size is the least divisor of the number of runs that leaves at most `most` (all, if there is none).
+    """
+    group = next((size for size in range(-(-len(starts) // most), len(starts)) if len(starts) % size == 0), len(starts))
+    return starts[::group].copy(), run_bytes * group
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Sends attention on the meta device to the fused operator, whose traffic is q, k, v and the result."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            return self._attend(func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _attend(
+        self, func: Any, query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+    ) -> Any:  # fmt: skip
+        needs_gradients = torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value))
+        is_grouped = query.dim() == 4 and query.shape[1] != key.shape[1]
+        if query.is_meta and query.dim() == 4 and not (is_grouped and needs_gradients):
+            fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+            return fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
+        options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+        return func(query, key, value, attn_mask=attn_mask, **options)
 
 
 def _address(tensor: "torch.Tensor") -> int | None:

@@ -1,0 +1,11 @@
+"""How much a run of a workload gets done, so that bytes and time can be given per token."""
+
+from typing import NamedTuple
+
+
+class Work(NamedTuple):
+    """So many units: tokens read or made, optimiser or denoising steps, requests."""
+
+    count: int
+    unit: str = "token"
+    """In the singular."""
