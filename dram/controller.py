@@ -9,7 +9,7 @@ from tiergarten.dram.kernels import layout as at
 from tiergarten.dram.kernels.channel import run
 from tiergarten.dram.kernels.requests import accept, has_room
 from tiergarten.dram.mapping import map_addresses
-from tiergarten.dram.simulate import CommandTrace, DramConfig, command_trace, empty_record, take_record
+from tiergarten.dram.simulate import CommandTrace, DramConfig, empty_record, take_commands
 from tiergarten.dram.tables import build_channel
 from tiergarten.sim.errors import DeadlockError, Problem, TraceError
 
@@ -34,6 +34,7 @@ class Controller:
         self._m = build_channel(config.device, config.controller)
         self._m[at.NEXT_REQUEST] = at.NEVER
         self._requests = np.zeros((FIRST_ROOM, at.REQUEST_COLUMNS), np.int64)
+        self._outcomes = np.full((FIRST_ROOM, at.OUTCOME_COLUMNS), at.NONE, np.int64)
         self._record = empty_record(FIRST_ROOM)
         self._count = 0
         self._told = np.zeros(FIRST_ROOM, bool)
@@ -57,6 +58,7 @@ class Controller:
         place = map_addresses(self.config.device, self.config.controller.addr_mapper, np.array([address], np.int64))
         if self._count == len(self._requests):
             self._requests = np.concatenate([self._requests, np.zeros_like(self._requests)])
+            self._outcomes = np.concatenate([self._outcomes, np.full_like(self._outcomes, at.NONE)])
             self._told = np.concatenate([self._told, np.zeros_like(self._told)])
         bank = int(self._m[at.BANKS]) + int(place.banks[0]) * at.BANK_FIELDS
         if not has_room(self._m, bank, address, int(is_write)):
@@ -65,8 +67,8 @@ class Controller:
         row = self._requests[number]
         row[at.REQUEST_ADDRESS], row[at.REQUEST_FLAGS] = address, int(is_write)
         row[at.REQUEST_BANK], row[at.REQUEST_ROW] = place.banks[0], place.rows[0]
-        row[at.REQUEST_DONE] = at.NEVER
-        accept(self._m, self._requests, number, self.clock)
+        row[at.REQUEST_REPORT] = number
+        accept(self._m, self._requests, self._outcomes, number, self.clock)
         self._m[at.LAST_ACCEPT] = self.clock
         self._m[at.DIRTY] = 1
         self._m[at.ISSUE_AT] = self.clock + 1
@@ -76,20 +78,20 @@ class Controller:
     def tick(self, ticks: int = 1) -> None:
         """Advance. Raises DeadlockError if requests wait that can never be served."""
         until = self.clock + ticks
-        while (status := run(self._m, self._requests, self._record, until, False)) == at.RECORD_FULL:
+        while (status := run(self._m, self._requests, self._outcomes, self._record, until, False)) == at.RECORD_FULL:
             self._record = np.concatenate([self._record, np.zeros_like(self._record)])
         if status != at.REACHED:
             raise DeadlockError(describe_deadlock(self.config.device, self._m, status))
 
     def take_commands(self) -> CommandTrace:
         """Commands issued since the last call."""
-        return command_trace(take_record(self._record, self._m))
+        return take_commands(self._record, self._m)
 
     def take_finished(self) -> list[Finished]:
         """Requests done up to now and not reported before, in order of completion."""
-        done = self._requests[: self._count, at.REQUEST_DONE]
-        fresh = np.flatnonzero((done <= self.clock) & ~self._told[: self._count])
+        done = self._outcomes[: self._count, at.DONE_TICK]
+        fresh = np.flatnonzero((done != at.NONE) & (done <= self.clock) & ~self._told[: self._count])
         self._told[fresh] = True
         order = fresh[np.argsort(done[fresh], kind="stable")]
-        columns = (at.REQUEST_ARRIVE, at.REQUEST_DEPART, at.REQUEST_DONE)
-        return [Finished(int(n), *(int(self._requests[n, column]) for column in columns)) for n in order]
+        columns = (at.ARRIVE_TICK, at.DEPART_TICK, at.DONE_TICK)
+        return [Finished(int(n), *(int(self._outcomes[n, column]) for column in columns)) for n in order]

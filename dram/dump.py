@@ -26,7 +26,7 @@ def describe_deadlock(device: DramDevice, m: Memory, status: int) -> str:
     """Why nothing moves: clock, queue lengths, active requests, head of the priority queue, banks with work."""
     why = "the priority queue overflowed" if status == at.OVERFLOW else "requests wait that can never be served"
     lines = [
-        f"deadlock at tick {m[at.CLOCK]}: {why} (last command at tick {m[at.LAST_ISSUE]})",
+        f"deadlock at tick {m[at.CLOCK]}: {why} (last data command at tick {m[at.LAST_ACCESS]})",
         f"  read queue {m[at.NUM_READS]}, write queue {m[at.NUM_WRITES]}, active {m[at.NUM_ACTIVE]}, "
         f"priority queue {m[at.NUM_PRIORITY]}",
     ]

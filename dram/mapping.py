@@ -62,6 +62,22 @@ def map_addresses(device: DramDevice, mapper: str, addresses: Int) -> Coordinate
     return _flatten(device, fields)
 
 
+def mapping_shifts(device: DramDevice, mapper: str) -> Int:
+    """The same mapping for compiled loops: int64[K, 3] of (shift, bank mask, row mask).
+
+    Each bit of bank and row is the exclusive or of bits of the address, so that bank = XOR of (address >> shift) & bank mask
+    over the pieces, and the row likewise; a negative shift is one to the left.
+    """
+    place = map_addresses(device, mapper, np.int64(1) << np.arange(63, dtype=np.int64))
+    pieces: dict[int, list[int]] = {}
+    for field, values in enumerate((place.banks.tolist(), place.rows.tolist())):
+        for bit, value in enumerate(values):
+            for target in range(value.bit_length()):
+                if value >> target & 1:
+                    pieces.setdefault(bit - target, [0, 0])[field] |= 1 << target
+    return np.array([[shift, *masks] for shift, masks in sorted(pieces.items())], np.int64).reshape(-1, 3)
+
+
 def _swizzled(fields: dict[int, Int], bits: list[int], levels: list[int], column: int) -> dict[int, Int]:
     """Fields with bits of the column folded into the levels above it (MOP4CLXOR)."""
     shift = 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tiergarten.dram.dump import describe_deadlock
 from tiergarten.dram.kernels import generator
 from tiergarten.dram.kernels import layout as at
-from tiergarten.dram.simulate import DramConfig, empty_record
+from tiergarten.dram.simulate import DramConfig, empty_outcomes, empty_record
 from tiergarten.dram.tables import build_channel
 from tiergarten.sim.errors import DeadlockError
 from tiergarten.sim.seeds import stream
@@ -85,7 +85,9 @@ def measure_point(config: DramConfig, read_percent: int, pause: int, probes: int
     g[generator.PROBE] = at.NONE
     requests = np.zeros((MOST_REQUESTS, at.REQUEST_COLUMNS), np.int64)
     traffic, chase = stream_traffic(config, read_percent, seed), chase_reads(config, probes, seed)
-    status = generator.DRIVES[int(m[at.KIND])](m, g, requests, empty_record(0), traffic, chase)
+    status = generator.DRIVES[int(m[at.KIND])](
+        m, g, requests, empty_outcomes(MOST_REQUESTS), empty_record(0), traffic, chase
+    )
     if status not in (at.REACHED, generator.FULL):
         raise DeadlockError(describe_deadlock(device, m, status))
     finished = int(g[generator.PROBES]) - (g[generator.PROBE] != at.NONE)

@@ -1,12 +1,13 @@
 """A family of bandwidth-latency curves as a table and as the figure of the Mess papers."""
 
-import os
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from tiergarten.dram.mess import CurvePoint
+from tiergarten.sim.trace_io import write_atomically
 
 
 def curve_table(points: Sequence[CurvePoint], channels: int) -> pd.DataFrame:
@@ -26,30 +27,42 @@ def curve_table(points: Sequence[CurvePoint], channels: int) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the CSV, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    write_atomically(path, table.to_csv(index=False).encode())
 
 
-def draw_curves(table: pd.DataFrame, peak_bytes_per_s: float, limit_bytes_per_s: float, title: str, path: Path) -> None:
-    """Latency against bandwidth, a shade for each share of reads, with lines at the peak and at the refresh limit."""
+def draw_curves(
+    table: pd.DataFrame,
+    lines_bytes_per_s: Mapping[str, float],
+    title: str,
+    path: Path,
+    reference: pd.DataFrame | None = None,
+) -> None:
+    """Latency against bandwidth, a shade for each share of reads; a second family, if given, dashed in the same shades.
+
+    `lines_bytes_per_s`: bandwidths to mark by a vertical line, by name.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(5.5, 3.6), layout="constrained")
-    shares = sorted(table["read_percent"].unique())
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
     colours = matplotlib.colormaps["Blues"]
+    shares = sorted(table["read_percent"].unique(), reverse=True)
     for place, share in enumerate(shares):
+        colour = colours(0.95 - 0.6 * place / max(1, len(shares) - 1))
         curve = table[table["read_percent"] == share]
-        colour = colours(0.35 + 0.6 * place / max(1, len(shares) - 1))
         axes.plot(curve["bandwidth_GBps"], curve["latency_ns"], color=colour, marker=".", label=f"{share} % reads")
-    axes.axvline(peak_bytes_per_s / 1e9, color="black", linestyle="--", linewidth=1, label="peak")
-    axes.axvline(limit_bytes_per_s / 1e9, color="grey", linestyle=":", linewidth=1, label="refresh limit")
+        if reference is not None:
+            other = reference[reference["read_percent"] == share]
+            axes.plot(other["bandwidth_GBps"], other["latency_ns"], color=colour, linestyle="--", linewidth=1)
+    if reference is not None:
+        axes.plot([], [], color="grey", linestyle="--", linewidth=1, label="reference")
+    for (name, rate), style in zip(lines_bytes_per_s.items(), ("--", ":", "-."), strict=False):
+        axes.axvline(rate / 1e9, color="black", linestyle=style, linewidth=1, label=name)
     axes.set(xlabel="bandwidth (GB/s)", ylabel="latency (ns)", title=title, xlim=(0, None), ylim=(0, None))
-    axes.legend(fontsize="small", ncols=2)
-    partial = path.with_name(path.stem + ".part" + path.suffix)
-    figure.savefig(partial, dpi=150)
+    axes.legend(fontsize="small", loc="upper left")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=150)
     pyplot.close(figure)
-    os.replace(partial, path)
+    write_atomically(path, drawn.getvalue())

@@ -16,7 +16,7 @@ from pydantic import Field
 from tiergarten.dram.kernels import layout as at
 from tiergarten.dram.kernels.channel import run
 from tiergarten.dram.memory_model import NO_RECORD, CycleMemory
-from tiergarten.dram.simulate import DramConfig
+from tiergarten.dram.simulate import DramConfig, empty_outcomes
 from tiergarten.dram.tables import build_channel
 from tiergarten.sim.contracts import AccessBatch, Completions
 from tiergarten.sim.memory import memory_models
@@ -24,6 +24,7 @@ from tiergarten.sim.seeds import stream
 from tiergarten.sim.tier import TierSpec
 from tiergarten.sim.units import NEVER_PS
 
+NO_REPORT = empty_outcomes(0)
 T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 """Student's t for a two-sided 95 % interval with 1, 2, ... degrees of freedom; 1.96 beyond is 7 % narrow at most."""
 WARM_UP_BURSTS = 512
@@ -120,10 +121,10 @@ class SampledMemory:
         m = build_channel(config.device, config.controller)
         phase = int(self._rng.integers(0, interval))
         rows[:, at.REQUEST_TICK] = phase
-        run(m, rows, NO_RECORD, phase, False)
+        run(m, rows, NO_REPORT, NO_RECORD, phase, False)
         start = self._run_until(m, rows, WARM_UP_BURSTS)
         begun = _issued(m)
-        run(m, rows, NO_RECORD, start + WINDOW_INTERVALS * interval, False)
+        run(m, rows, NO_REPORT, NO_RECORD, start + WINDOW_INTERVALS * interval, False)
         bursts = _issued(m) - begun
         seconds = WINDOW_INTERVALS * interval * config.device.tick_ps * 1e-12
         return bursts * config.device.transaction_bytes * self._num_channels / seconds
@@ -131,7 +132,7 @@ class SampledMemory:
     def _run_until(self, m: NDArray[np.int64], rows: NDArray[np.int64], bursts: int) -> int:
         """Tick at which so many bursts have issued, to within a few hundred ticks."""
         while _issued(m) < min(bursts, len(rows) // 4):
-            run(m, rows, NO_RECORD, int(m[at.CLOCK]) + 256, False)
+            run(m, rows, NO_REPORT, NO_RECORD, int(m[at.CLOCK]) + 256, False)
         return int(m[at.CLOCK])
 
     def next_completion_ps(self) -> int:

@@ -1,5 +1,6 @@
 """Replay an address trace on one DRAM channel and return every request's and every command's tick."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,14 +11,18 @@ from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.dump import describe_deadlock
 from tiergarten.dram.kernels import layout as at
 from tiergarten.dram.kernels.channel import run
-from tiergarten.dram.mapping import Coordinates, map_addresses
+from tiergarten.dram.kernels.intake import fill_from_trace
+from tiergarten.dram.mapping import Coordinates, map_addresses, mapping_shifts
 from tiergarten.dram.resolve import DramDevice
 from tiergarten.dram.tables import build_channel
 from tiergarten.sim.errors import DeadlockError, Problem, TraceError
 from tiergarten.sim.trace import AddressTrace
 
 Int = NDArray[np.int64]
-RECORD_CHUNK = 1 << 16
+REQUEST_CHUNK = 1 << 11
+"""Requests in a table of the kernels: small enough to stay in the processor's second-level cache."""
+RECORD_CHUNK = 1 << 14
+"""Commands recorded before they are moved to columns."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,14 @@ class DramResult:
     done: Int | None
     """int64[T]: tick at which the requester is told."""
     commands: CommandTrace | None
-    coordinates: Coordinates
+    addresses: Int
+    """int64[T]: byte addresses of the requests."""
     counters: dict[str, int]
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Bank, row and column of every request, mapped anew at each call."""
+        return map_addresses(self.config.device, self.config.controller.addr_mapper, self.addresses)
 
     @property
     def total_ps(self) -> int:
@@ -85,9 +96,6 @@ def check_trace(trace: AddressTrace, device: DramDevice, name: str = "") -> None
             more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
             problems.append(Problem(message + more, file=name, path=f"row {rows[0] + 1}"))
 
-    lengths = {len(column) for column in (trace.ticks, trace.addresses, trace.is_write, trace.depends_on)}
-    if len(lengths) != 1:
-        raise TraceError(Problem("columns differ in length", file=name))
     report(trace.addresses < 0, "address is negative")
     unaligned = trace.addresses % device.transaction_bytes != 0
     report(unaligned, f"address is no multiple of the transaction of {device.transaction_bytes} bytes")
@@ -98,24 +106,14 @@ def check_trace(trace: AddressTrace, device: DramDevice, name: str = "") -> None
         raise TraceError(problems)
 
 
-def make_requests(trace: AddressTrace, config: DramConfig) -> tuple[Int, Coordinates]:
-    """The trace as the kernels take it, and its coordinates.
-
-    A request with a dependency waits until no earlier read is outstanding, whichever row it names.
-    """
-    coordinates = map_addresses(config.device, config.controller.addr_mapper, trace.addresses)
-    requests = np.zeros((len(trace.ticks), at.REQUEST_COLUMNS), np.int64)
-    requests[:, at.REQUEST_TICK] = trace.ticks
-    requests[:, at.REQUEST_ADDRESS] = trace.addresses
-    requests[:, at.REQUEST_FLAGS] = trace.is_write * at.IS_WRITE + (trace.depends_on >= 0) * at.WAITS
-    requests[:, at.REQUEST_BANK] = coordinates.banks
-    requests[:, at.REQUEST_ROW] = coordinates.rows
-    return requests, coordinates
-
-
 def empty_record(length: int) -> Int:
     """Room for `length` commands; 0 = do not record."""
-    return np.zeros((length, at.RECORD_COLUMNS), np.int64)
+    return np.empty((length, at.RECORD_COLUMNS), np.int64)
+
+
+def empty_outcomes(length: int) -> Int:
+    """Room for the ticks of `length` requests; 0 = do not report."""
+    return np.zeros((length, at.OUTCOME_COLUMNS), np.int64)
 
 
 def simulate(
@@ -123,7 +121,8 @@ def simulate(
 ) -> DramResult:
     """Replay `trace` until every request is done.
 
-    One request is offered a tick, in order, at or after its own tick, and again each tick while the queue is full.
+    One request is offered a tick, in order, at or after its own tick, and again each tick while the queue is full; one
+    with a dependency waits until no earlier read is outstanding, whichever row it names.
 
     Args:
         config: device and controller.
@@ -136,40 +135,62 @@ def simulate(
     if trace.tick_ps and trace.tick_ps != config.device.tick_ps:
         ticks = -(-trace.ticks * trace.tick_ps // config.device.tick_ps)
         trace = AddressTrace(ticks, trace.addresses, trace.is_write, trace.depends_on)
-    check_trace(trace, config.device)
     m = build_channel(config.device, config.controller)
-    requests, coordinates = make_requests(trace, config)
+    outcomes = empty_outcomes(len(trace) if record is not None else 0)
     record_rows = empty_record(RECORD_CHUNK if record == "commands" else 0)
     chunks = []
-    while (status := run(m, requests, record_rows, at.NEVER, True)) == at.RECORD_FULL:
-        chunks.append(take_record(record_rows, m))
-    if status != at.REACHED:
-        raise DeadlockError(describe_deadlock(config.device, m, status))
-    commands = None
-    if record == "commands":
-        commands = command_trace(np.concatenate([*chunks, take_record(record_rows, m)]))
+    for requests in request_tables(m, trace, config):
+        while (status := run(m, requests, outcomes, record_rows, at.NEVER, True)) == at.RECORD_FULL:
+            chunks.append(take_commands(record_rows, m))
+        if status not in (at.REACHED, at.TABLE_DONE):
+            raise DeadlockError(describe_deadlock(config.device, m, status))
     kept = record is not None
     return DramResult(
         config=config,
         total_ticks=int(m[at.CLOCK]),
-        arrive=requests[:, at.REQUEST_ARRIVE] if kept else None,
-        depart=requests[:, at.REQUEST_DEPART] if kept else None,
-        done=requests[:, at.REQUEST_DONE] if kept else None,
-        commands=commands,
-        coordinates=coordinates,
-        counters=counters(m, requests),
+        arrive=outcomes[:, at.ARRIVE_TICK] if kept else None,
+        depart=outcomes[:, at.DEPART_TICK] if kept else None,
+        done=outcomes[:, at.DONE_TICK] if kept else None,
+        commands=joined([*chunks, take_commands(record_rows, m)]) if record == "commands" else None,
+        addresses=trace.addresses,
+        counters=counters(m, len(trace)),
     )
 
 
-def take_record(record: Int, m: Int) -> Int:
-    """A copy of the commands recorded so far; the record is empty afterwards."""
-    taken = record[: m[at.NUM_RECORDED]].copy()
+def request_tables(m: Int, trace: AddressTrace, config: DramConfig) -> Iterator[Int]:
+    """The trace as the kernels take it, a table at a time, each made when the one before has been taken in.
+
+    Raises TraceError.
+    """
+    if len({len(column) for column in (trace.ticks, trace.addresses, trace.is_write, trace.depends_on)}) != 1:
+        raise TraceError(Problem("columns differ in length"))
+    mapping = mapping_shifts(config.device, config.controller.addr_mapper)
+    columns = (
+        np.ascontiguousarray(trace.ticks, np.int64),
+        np.ascontiguousarray(trace.addresses, np.int64),
+        np.ascontiguousarray(trace.is_write, np.bool_),
+        np.ascontiguousarray(trace.depends_on, np.int64),
+    )
+    table = np.empty((min(REQUEST_CHUNK, len(trace)), at.REQUEST_COLUMNS), np.int64)
+    first = 0
+    while first < max(1, len(trace)):
+        count = fill_from_trace(table, columns, mapping, first, config.device.transaction_bytes)
+        if count == at.NONE:
+            check_trace(trace, config.device)
+        begin_table(m, first, first + count < len(trace))
+        yield table[:count]
+        first += max(1, count)
+
+
+def begin_table(m: Int, first: int, more: bool) -> None:
+    """Let the channel begin a new request table, whose first row is request `first`; `more`: another is to follow."""
+    m[at.FIRST_REQUEST], m[at.NEXT_REQUEST], m[at.MORE_REQUESTS] = first, 0, more
+
+
+def take_commands(record: Int, m: Int) -> CommandTrace:
+    """The commands recorded so far; the record is empty afterwards."""
+    rows = record[: m[at.NUM_RECORDED]]
     m[at.NUM_RECORDED] = 0
-    return taken
-
-
-def command_trace(rows: Int) -> CommandTrace:
-    """Rows of a command record as columns."""
     return CommandTrace(
         ticks=rows[:, at.RECORD_TICK].copy(),
         commands=rows[:, at.RECORD_COMMAND].astype(np.int8),
@@ -178,12 +199,20 @@ def command_trace(rows: Int) -> CommandTrace:
     )
 
 
-def counters(m: Int, requests: Int) -> dict[str, int]:
+def joined(parts: Sequence[CommandTrace]) -> CommandTrace:
+    """Parts of a command trace one after the other."""
+    return CommandTrace(
+        ticks=np.concatenate([part.ticks for part in parts]),
+        commands=np.concatenate([part.commands for part in parts]),
+        requests=np.concatenate([part.requests for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+    )
+
+
+def counters(m: Int, num_requests: int) -> dict[str, int]:
     """Counts of a finished replay by name; sums of queue lengths are over all ticks."""
-    is_write = (requests[:, at.REQUEST_FLAGS] & at.IS_WRITE) == 1
-    latencies = requests[~is_write, at.REQUEST_DEPART] - requests[~is_write, at.REQUEST_ARRIVE]
-    writes = int(is_write.sum())
-    reads = len(is_write) - writes
+    writes = int(m[at.COUNT_WRITES])
+    reads = num_requests - writes
     names = [f"{kind}_row_{outcome}" for kind in ("read", "write") for outcome in ("hits", "misses", "conflicts")]
     rows = {name: int(m[at.COUNT_ROW + place]) for place, name in enumerate(names)}
     return {
@@ -195,7 +224,7 @@ def counters(m: Int, requests: Int) -> dict[str, int]:
         "reads_forwarded": int(m[at.COUNT_FORWARDED]),
         "writes_coalesced": int(m[at.COUNT_COALESCED]),
         **rows,
-        "read_latency_ticks": int(latencies.sum()),
+        "read_latency_ticks": int(m[at.SUM_READ_LATENCY]),
         "maintenance": int(m[at.COUNT_MAINTENANCE]),
         "maintenance_served": int(m[at.COUNT_MAINTENANCE_SERVED]),
         "refreshes": int(m[at.COUNT_REFRESHES]),

@@ -6,17 +6,14 @@ The patterns and the reference figures are those measured with Ramulator 2.1 on 
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tiergarten.dram.defaults import default_presets
-from tiergarten.dram.kernels import layout as at
-from tiergarten.dram.kernels.channel import run
 from tiergarten.dram.resolve import resolve
-from tiergarten.dram.simulate import DramConfig, empty_record, make_requests
+from tiergarten.dram.simulate import DramConfig, simulate
 from tiergarten.dram.standard import STANDARDS
-from tiergarten.dram.tables import build_channel
 from tiergarten.sim.trace import AddressTrace
 
 PATTERNS = ("stream", "mix", "random", "low")
@@ -78,11 +75,11 @@ def measure_speed(case: SpeedCase, count: int) -> dict[str, Any]:
     """Best of several runs, in CPU time of this process; compilation happens in a run of its own before."""
     config = DramConfig(resolve(case.standard, *default_presets(case.standard)))
     start = time.process_time()
-    _cpu_seconds(config, pattern_trace(case.pattern, 100, config.device.transaction_bytes), False)
+    _cpu_seconds(config, pattern_trace(case.pattern, 100, config.device.transaction_bytes), None)
     compile_seconds = time.process_time() - start
     trace = pattern_trace(case.pattern, count, config.device.transaction_bytes)
-    seconds, ticks = min(_cpu_seconds(config, trace, False) for _ in range(REPEATS))
-    recorded, _ = min(_cpu_seconds(config, trace, True) for _ in range(REPEATS))
+    seconds, ticks = min(_cpu_seconds(config, trace, None) for _ in range(REPEATS))
+    recorded, _ = min(_cpu_seconds(config, trace, "commands") for _ in range(REPEATS))
     return {
         "standard": case.standard,
         "pattern": case.pattern,
@@ -94,10 +91,7 @@ def measure_speed(case: SpeedCase, count: int) -> dict[str, Any]:
     }
 
 
-def _cpu_seconds(config: DramConfig, trace: AddressTrace, is_recorded: bool) -> tuple[float, int]:
-    m = build_channel(config.device, config.controller)
-    requests, _ = make_requests(trace, config)
-    record = empty_record(16 * len(requests) + 1000 if is_recorded else 0)
+def _cpu_seconds(config: DramConfig, trace: AddressTrace, record: Literal["commands"] | None) -> tuple[float, int]:
     start = time.process_time()
-    run(m, requests, record, at.NEVER, True)
-    return time.process_time() - start, int(m[at.CLOCK])
+    result = simulate(config, trace, record)
+    return time.process_time() - start, result.total_ticks

@@ -160,6 +160,12 @@ def refresh_interval(device: DramDevice, config: ControllerConfig) -> int:
             raise InputError(Problem(f"{device.standard.name} has no same-bank refresh", path="controller.refresh"))
         return max(1, device.timing["nREFIsb"] // num_scopes(device))
     command, interval = needs[config.refresh]
+    if config.refresh == "AllBank" and config.scatter_interval * num_scopes(device) > device.timing["nREFI"]:
+        message = (
+            f"{num_scopes(device)} first refreshes {config.scatter_interval} ticks apart must fit into the refresh "
+            f"interval of {device.timing['nREFI']} ticks"
+        )
+        raise InputError(Problem(message, path="controller.scatter_interval"))
     if command not in device.standard.commands or interval not in device.timing:
         message = f"{device.standard.name} has no refresh of the kind {config.refresh}"
         raise InputError(Problem(message, path="controller.refresh"))
@@ -235,6 +241,8 @@ def _set_parameters(m: Memory, device: DramDevice, config: ControllerConfig, fam
     m[at.MAX_PRIORITY] = config.priority_buffer_size
     m[at.ENTER_WRITE_ABOVE] = math.floor(_watermark(config.wr_high_watermark, config.write_buffer_size))
     m[at.LEAVE_WRITE_BELOW] = math.ceil(_watermark(config.wr_low_watermark, config.write_buffer_size))
+    if config.compat == "":
+        m[at.LEAVE_WRITE_BELOW] = max(1, m[at.LEAVE_WRITE_BELOW])  # at 0 there no write queue is ever short enough
     m[at.ROW_HIT_FIRST] = config.scheduler == "FRFCFS-RowHit"
     m[at.CAP] = config.cap if config.row_policy == "ClosedCAP" else 0
     m[at.COMPATIBLE] = config.compat == "ramulator-2.1"

@@ -13,7 +13,7 @@ import numpy as np
 from tiergarten.sim.contracts import AccessBatch, Completions, MemoryModel
 from tiergarten.sim.engine import Call, Engine
 from tiergarten.sim.registry import Registry
-from tiergarten.sim.server import PENDING, Carried, Server
+from tiergarten.sim.server import PENDING, Carried, Server, Stage
 from tiergarten.sim.units import NEVER_PS
 
 memory_models: Registry[type] = Registry("memory model", "tiergarten.sim.models")
@@ -37,17 +37,26 @@ class Cursor:
 class DeterminateModel:
     """A MemoryModel whose completion times are known at submission and never move afterwards.
 
-    A subclass gives `serve`, which also adds to `busy_ps`; this class turns it into the protocol.
+    A subclass gives `serve`, which also adds to `_busy_ps`; this class turns it into the protocol.
     """
 
     def __init__(self) -> None:
-        self.busy_ps = 0
+        self._busy_ps = 0
         self._outstanding: list[tuple[int, int, int]] = []
         self._submitted = 0
+
+    @property
+    def busy_ps(self) -> int:
+        """Time spent at work so far."""
+        return self._busy_ps
 
     @abstractmethod
     def serve(self, now_ps: int, address: int, num_bytes: int, is_write: bool) -> tuple[int, int]:
         """(started_ps, done_ps) of one access that arrives now; done includes the latency. `address` < 0: no place given."""
+
+    def stage(self, is_write: bool) -> Stage | None:
+        """What `serve` does, where that is a plain queue; None where it is more."""
+        return None
 
     def submit(self, now_ps: int, accesses: AccessBatch) -> None:
         for ident, address, num_bytes, is_write in zip(*(column.tolist() for column in accesses), strict=True):
@@ -75,6 +84,9 @@ class DeterminateServer(Server):
 
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
         return self._serve(carried.requested_ps, address, carried.num_bytes, is_write)
+
+    def stage(self, is_write: bool) -> Stage | None:
+        return self._model.stage(is_write)
 
     @property
     def busy_ps(self) -> int:

@@ -5,10 +5,10 @@ are the fields of the class's own `Params`.
 """
 
 import gzip
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
 )
@@ -24,6 +25,8 @@ from pydantic import (
 from tiergarten.sim import units
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.registry import Registry
+
+T = TypeVar("T")
 
 
 class StrictModel(BaseModel):
@@ -109,6 +112,25 @@ def chosen(registry: Registry[Any]) -> PlainValidator:
             raise ValueError(f"{name}: {where}: {first['msg'].removeprefix('Value error, ')}.{known}") from None
 
     return PlainValidator(choose, json_schema_input_type=str | dict[str, Any])
+
+
+def configured(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An instance of a dataclass whose fields are its parameters, from values of a file or a command line.
+
+    Raises ValueError with every unknown name, missing value and wrong type at once.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    found = [f"no parameter {name!r}. {did_you_mean(name, names)}" for name in values if name not in names]
+    try:
+        instance: T = TypeAdapter(kind).validate_python({name: values[name] for name in values if name in names})
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            found.append(f"{where}: {message}; got {problem['input']!r}" if where else message)
+    if found:
+        raise ValueError("; ".join(found))
+    return instance
 
 
 def open_text(path: Path) -> Any:

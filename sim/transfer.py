@@ -1,11 +1,11 @@
 """A transfer: bytes that move from one tier to another, or between a tier and the compute unit beside it."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
-from tiergarten.sim.server import PENDING
+from tiergarten.sim.server import PENDING, Stage
 
 if TYPE_CHECKING:
     from tiergarten.sim.system import Route, System
@@ -24,14 +24,6 @@ class Cause(IntEnum):
     """Copies ahead of need, so that a later eviction is free."""
 
 
-LogRow: TypeAlias = "tuple[int, Route, int, int, int, int, int, int, int]"
-"""A transfer in the system's log: id, route, bytes, cause, role, requested_ps, started_ps, finished_ps, owner.
-
-A plain tuple, because one is made for every transfer of a run. `started - requested` is time spent in queues: started is when
-the last hop began. The owner is the request that caused the transfer, -1 = none.
-"""
-
-
 class Transfer(Event):
     """One transfer under way. It is itself the event that happens when the last byte has arrived.
 
@@ -46,11 +38,12 @@ class Transfer(Event):
     )  # fmt: skip
 
     def __init__(self, system: "System", route: "Route", num_bytes: int, cause: int, role: int, owner: int):
-        super().__init__(system.engine)
+        self.env = system.engine  # this and the next three are what SimPy's events have, set here for speed
+        self.callbacks = []
         self._ok = True
         self._value = self
         self._log = system.log
-        self.id = system.next_transfer_id()
+        self.id = system.take_transfer_ids(1)
         self.route = route
         self.num_bytes = num_bytes
         self.cause = cause
@@ -67,6 +60,9 @@ class Transfer(Event):
 
     def begin(self, source_address: int, destination_address: int) -> None:
         """Hand the transfer to every hop of its route."""
+        if self.route.stages is not None:
+            self._pass(self.route.stages)
+            return
         for server, is_write, is_destination in self.route.hops:
             started_ps, done_ps = server.accept(
                 self, is_write, destination_address if is_destination else source_address
@@ -81,6 +77,19 @@ class Transfer(Event):
         if not self._pending_hops:
             self._complete()
 
+    def _pass(self, stages: tuple[Stage, ...]) -> None:
+        """Queue at hops that are all first come, first served."""
+        started_ps = last_ps = now_ps = self.requested_ps
+        for queue, duration_ps, latency_ps in stages:
+            start_ps = queue.take(now_ps, duration_ps(self.num_bytes))
+            if start_ps > started_ps:
+                started_ps = start_ps
+            done_ps = queue.free_ps + latency_ps
+            if done_ps > last_ps:
+                last_ps = done_ps
+        self.started_ps, self._last_ps = started_ps, last_ps
+        self._complete()
+
     def hop_done(self, started_ps: int, done_ps: int) -> None:
         """A hop that could not say when it would be done has finished."""
         self.started_ps = max(self.started_ps, started_ps)
@@ -91,13 +100,10 @@ class Transfer(Event):
 
     def _complete(self) -> None:
         route = self.route
-        finished_ps = self._last_ps + route.latency_ps
-        if route.is_chunked:
-            finished_ps += route.fill_ps(self.num_bytes)
-        self.finished_ps = finished_ps
+        self.finished_ps = finished_ps = self._last_ps + route.delay_ps(self.num_bytes)
         self._log.append(
             (
-                self.id, route, self.num_bytes, self.cause, self.role,
+                self.id, route.number, self.num_bytes, self.cause, self.role,
                 self.requested_ps, self.started_ps, finished_ps, self.owner,
             )
         )  # fmt: skip

@@ -1,11 +1,19 @@
 """The command line as a user meets it: output, JSON, exit codes, help."""
 
+import itertools
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import tiergarten.cli as tiergarten_cli
+from tiergarten.catalogue import catalogue
+from tiergarten.scenario import load_scenario
+from tiergarten.scenario.load import with_values
+from tiergarten.sweep import overrides_for_vary, points
 
 CLI = "from tiergarten.cli import main; main()"
 
@@ -35,7 +43,7 @@ def test_run_compare_report_and_json(tmp_path: Path) -> None:
 
 def test_list_show_and_validate(tmp_path: Path) -> None:
     listing = json.loads(tiergarten(tmp_path, "list", "--json").stdout)
-    assert set(listing) == {"devices", "tiers", "policies", "workloads", "kernels", "scenarios"}
+    assert set(listing) == {"devices", "tiers", "links", "policies", "workloads", "kernels", "scenarios"}
     assert {"h100-sxm", "sn40l-node", "dgx-a100", "mi300x", "tpuv4i", "m1-max", "cxl-expander"} <= set(
         listing["devices"]
     )
@@ -81,3 +89,34 @@ def test_sweep_from_the_command_line(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "--vary" in tiergarten(tmp_path, "sweep", "kv-agent", "--vary", "run.seed", code=2).stderr
     assert all(row["error"] == "" and row["hit_rate"] > 0 for row in rows)
+
+
+def test_examples_in_the_help_name_scenarios_and_keys_that_exist() -> None:
+    """Every `run`, `sweep`, `show` or `validate` of a bundled scenario in the sources' help texts loads with its overrides."""
+    lines = [
+        line.split("Example:")[1]
+        for file in sorted(Path(tiergarten_cli.__path__[0]).glob("*.py"))
+        for line in file.read_text().splitlines()
+        if "Example:" in line
+    ]
+    bundled = catalogue("scenarios")["scenarios"]
+    checked = 0
+    for words in (shlex.split(line) for line in lines if line.split()[1] in ("run", "sweep", "show", "validate")):
+        if words[2] in bundled:
+            pairs = list(itertools.pairwise(words))
+            overrides = [value for option, value in pairs if option in ("--set", "-s")]
+            vary = [value for option, value in pairs if option == "--vary"]
+            loaded = load_scenario(words[2], [*overrides, *overrides_for_vary(vary)])
+            if loaded.schema.sweep is not None:
+                for point in points(loaded.schema.sweep):
+                    with_values(loaded, point, "example")
+            checked += 1
+    assert checked >= 3
+
+
+def test_a_sweep_prints_its_points(tmp_path: Path) -> None:
+    done = tiergarten(tmp_path, "sweep", "kv-agent", "--vary", "policies.eviction=[fifo, opt]", "--workers", "1")
+    header, *rows = done.stdout.splitlines()[1:]
+    assert "policies.eviction" in header
+    assert "hit_rate" in header
+    assert [row.split()[0] for row in rows[:2]] == ["fifo", "opt"]

@@ -8,9 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiergarten.driver import Machine, Output
+from tiergarten.faults import events_table, fault_metrics, fault_rows
 from tiergarten.laws import check_laws
+from tiergarten.ledger import ledger_table
+from tiergarten.sim.system import Route
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
+from tiergarten.sim.transfer_log import Column
 from tiergarten.sim.units import PS_PER_S
 
 Int = NDArray[np.int64]
@@ -25,7 +29,7 @@ class Collected:
     laws: list[str]
 
 
-def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -> Collected:
+def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool, keep_ledger: bool = False) -> Collected:
     """Tables and metrics of a finished machine, the driver's own among them, laws checked."""
     columns = _columns(machine)
     elapsed_ps = max(machine.engine.now_ps, 1)
@@ -38,10 +42,24 @@ def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -
         "breakdown": _breakdown_table(machine, output, elapsed_ps),
         **output.tables,
     }
+    faults = fault_rows(machine.system, elapsed_ps)
+    if faults:
+        tables["events"] = events_table(faults)
     metrics = {"elapsed_s": elapsed_ps / PS_PER_S, **output.metrics, **_machine_metrics(machine, columns, elapsed_ps)}
+    metrics |= fault_metrics(machine.system, tables["transfers"], faults)
+    if len(machine.placement.bookings):
+        tables["ledger"] = ledger_table(
+            machine.placement.bookings,
+            list(machine.system.tiers),
+            columns[Column.ID],
+            columns[Column.FINISHED_PS],
+            keep_ledger,
+        )
     laws = check_laws(tables, metrics)
     if not keep_transfers:
         tables["transfers"] = tables["transfers"].slice(0, 0)
+    if not keep_ledger:
+        tables.pop("ledger", None)
     return Collected(tables, metrics, laws)
 
 
@@ -49,56 +67,42 @@ def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -
 class _Columns:
     """The log of transfers that finished within the run, as columns. N transfers."""
 
-    ids: Int
-    routes: Int
-    """int64[N], index into route_list."""
-    route_list: list[Any]
-    num_bytes: Int
-    causes: Int
-    roles: Int
-    requested_ps: Int
-    started_ps: Int
-    finished_ps: Int
-    owners: Int
+    log: Int
+    """int64[9, N], by `Column`."""
+    routes: list[Route]
     in_flight: int
+
+    def __getitem__(self, column: Column) -> Int:
+        return self.log[column]
 
 
 def _columns(machine: Machine) -> _Columns:
-    log = machine.system.log
-    routes: dict[int, int] = {}
-    route_list: list[Any] = []
-    for row in log:
-        if id(row[1]) not in routes:
-            routes[id(row[1])] = len(route_list)
-            route_list.append(row[1])
-    table = np.array([(r[0], routes[id(r[1])], *r[2:]) for r in log], np.int64).reshape(-1, 9)
-    done = table[:, 7] <= machine.engine.now_ps
-    table = table[done]
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    ids, route, num_bytes, causes, roles, requested, started, finished, owners = table.T
-    return _Columns(
-        ids, route, route_list, num_bytes, causes, roles, requested, started, finished, owners, int((~done).sum())
-    )
+    log = machine.system.log.columns()
+    done = log[Column.FINISHED_PS] <= machine.engine.now_ps
+    return _Columns(np.compress(done, log, axis=1), machine.system.routes, int((~done).sum()))
 
 
 def _dictionary(indices: Int, names: list[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
+    """Text as indices into names, of which some may be equal: the dictionary has each once."""
+    distinct = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    places = np.array([distinct[name] for name in names], np.int32)[indices]
+    return pa.DictionaryArray.from_arrays(pa.array(places), pa.array(list(distinct), pa.string()))
 
 
 def _transfers_table(c: _Columns) -> pa.Table:
     return pa.table(
         {
-            "id": c.ids,
-            "source": _dictionary(c.routes, [r.source for r in c.route_list]),
-            "destination": _dictionary(c.routes, [r.destination for r in c.route_list]),
-            "bytes": c.num_bytes,
-            "cause": _dictionary(c.causes, [cause.name.lower() for cause in Cause]),
-            "role": _dictionary(c.roles, [role.name.lower() for role in Role]),
-            "requested_ps": c.requested_ps,
-            "started_ps": c.started_ps,
-            "finished_ps": c.finished_ps,
-            "route": _dictionary(c.routes, [r.name for r in c.route_list]),
-            "owner": c.owners,
+            "id": c[Column.ID],
+            "source": _dictionary(c[Column.ROUTE], [r.source for r in c.routes]),
+            "destination": _dictionary(c[Column.ROUTE], [r.destination for r in c.routes]),
+            "bytes": c[Column.BYTES],
+            "cause": _dictionary(c[Column.CAUSE], [cause.name.lower() for cause in Cause]),
+            "role": _dictionary(c[Column.ROLE], [role.name.lower() for role in Role]),
+            "requested_ps": c[Column.REQUESTED_PS],
+            "started_ps": c[Column.STARTED_PS],
+            "finished_ps": c[Column.FINISHED_PS],
+            "route": _dictionary(c[Column.ROUTE], [r.name for r in c.routes]),
+            "owner": c[Column.OWNER],
         }
     )
 
@@ -147,13 +151,13 @@ def _edges(elapsed_ps: int, bins: int) -> Int:
 
 def _busy_ps(c: _Columns, mine: NDArray[np.bool_], edges: Int) -> Int:
     """Per bin the time in which at least one of the transfers was under way."""
-    starts, ends = merged(c.started_ps[mine], c.finished_ps[mine])
+    starts, ends = merged(c[Column.STARTED_PS][mine], c[Column.FINISHED_PS][mine])
     return np.minimum(spread(starts, ends, ends - starts, edges), np.diff(edges))
 
 
 def _touching(c: _Columns, touches: list[bool]) -> NDArray[np.bool_]:
     """bool[N]: transfers on a route for which `touches` (one entry per route) is true."""
-    return np.isin(c.routes, np.flatnonzero(touches))
+    return np.isin(c[Column.ROUTE], np.flatnonzero(touches))
 
 
 def _tiers_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> pa.Table:
@@ -161,11 +165,13 @@ def _tiers_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> p
     names = list(machine.system.tiers)
     columns: dict[str, list[Int]] = {"read_bytes": [], "write_bytes": [], "busy_ps": []}
     for name in names:
-        read = _touching(c, [route.source == name for route in c.route_list])
-        written = _touching(c, [route.destination == name for route in c.route_list])
-        columns["read_bytes"].append(spread(c.started_ps[read], c.finished_ps[read], c.num_bytes[read], edges))
+        read = _touching(c, [route.source == name for route in c.routes])
+        written = _touching(c, [route.destination == name for route in c.routes])
+        columns["read_bytes"].append(
+            spread(c[Column.STARTED_PS][read], c[Column.FINISHED_PS][read], c[Column.BYTES][read], edges)
+        )
         columns["write_bytes"].append(
-            spread(c.started_ps[written], c.finished_ps[written], c.num_bytes[written], edges)
+            spread(c[Column.STARTED_PS][written], c[Column.FINISHED_PS][written], c[Column.BYTES][written], edges)
         )
         columns["busy_ps"].append(_busy_ps(c, read | written, edges))
     return pa.table(
@@ -187,8 +193,8 @@ def _links_table(machine: Machine, c: _Columns, elapsed_ps: int, bins: int) -> p
     ]
     moved, busy = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for _, _, server in lanes:
-        mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
-        moved.append(spread(c.started_ps[mine], c.finished_ps[mine], c.num_bytes[mine], edges))
+        mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.routes])
+        moved.append(spread(c[Column.STARTED_PS][mine], c[Column.FINISHED_PS][mine], c[Column.BYTES][mine], edges))
         busy.append(_busy_ps(c, mine, edges))
     return pa.table(
         {
@@ -227,10 +233,14 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
     """Per resource the time in each state; the states of a resource sum to the elapsed time."""
     states = dict(output.states_ps)
     for tier in machine.system.tiers.values():
-        states.setdefault(tier.name, {"busy": min(tier.server.busy_ps, elapsed_ps)})
+        states.setdefault(tier.name, {"busy": min(tier.server.occupied_ps, elapsed_ps)})
     for link in machine.system.links.values():
         for direction, server in link.directions().items():
-            states[f"{link.name} {direction}"] = {"busy": min(server.busy_ps, elapsed_ps)}
+            down_ps = link.spec.availability.down_ps(0, elapsed_ps)
+            states[f"{link.name} {direction}"] = {
+                "busy": min(server.occupied_ps, elapsed_ps - down_ps),
+                "down": down_ps,
+            }
     rows = []
     for resource, times in states.items():
         idle_ps = elapsed_ps - sum(times.values())
@@ -247,13 +257,13 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
 
 
 def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"transfers": len(c.ids), "transfers_in_flight_at_end": c.in_flight}
+    metrics: dict[str, Any] = {"transfers": len(c[Column.ID]), "transfers_in_flight_at_end": c.in_flight}
     energies_j: list[float] = []
     for name, tier in machine.system.tiers.items():
         totals = {}
         for verb, end in (("read", "source"), ("written", "destination")):
-            mine = _touching(c, [getattr(route, end) == name for route in c.route_list])
-            totals[verb] = int(c.num_bytes[mine].sum())
+            mine = _touching(c, [getattr(route, end) == name for route in c.routes])
+            totals[verb] = int(c[Column.BYTES][mine].sum())
             metrics[f"tier_{name}_{verb}_bytes"] = totals[verb]
         peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
         metrics[f"tier_{name}_peak_occupancy_bytes"] = min(peak, tier.capacity_bytes)
@@ -265,11 +275,11 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
     for name, link in machine.system.links.items():
         total = 0
         for direction, server in link.directions().items():
-            mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.route_list])
-            moved = int(c.num_bytes[mine].sum())
+            mine = _touching(c, [any(hop[0] is server for hop in route.hops) for route in c.routes])
+            moved = int(c[Column.BYTES][mine].sum())
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved
-            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.busy_ps / elapsed_ps)
+            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.occupied_ps / elapsed_ps)
         if link.spec.energy_pj_per_bit is not None:
             metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"link_{name}_energy_j"])

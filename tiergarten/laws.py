@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tiergarten.ledger import LAW, broken
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.system import COMPUTE
 from tiergarten.sim.units import PS_PER_S
@@ -24,6 +26,8 @@ def check_laws(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> li
     ]
     if "requests" in tables:
         laws.append(_check_requests(tables))
+    if "ledger" in tables:
+        laws.append(_check_ledger(tables, metrics))
     return laws
 
 
@@ -36,6 +40,11 @@ def _column(table: pa.Table, name: str) -> Int:
     return table[name].to_numpy()  # type: ignore[no-any-return]
 
 
+def _is_tier(ends: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """bool[N]: which ends of transfers are tiers."""
+    return pc.not_equal(ends.cast(pa.string()), COMPUTE).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
 def _check_transfers(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
     law = "requested <= started <= finished <= end of the run, every transfer has bytes and an id of its own"
     table = tables["transfers"]
@@ -46,7 +55,7 @@ def _check_transfers(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any])
         and np.all(started <= finished)
         and (len(finished) == 0 or finished.max() <= end_ps + 1)
     )
-    unique = len(np.unique(_column(table, "id"))) == len(table)
+    unique = bool(np.all(np.diff(np.sort(_column(table, "id"), kind="stable")) > 0))
     _require(law, in_order and unique and bool(np.all(_column(table, "bytes") > 0)), "transfers.parquet")
     return law
 
@@ -56,13 +65,11 @@ def _check_bytes(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> 
     transfers = tables["transfers"]
     if len(transfers) == 0 and metrics.get("transfers"):
         return law + " (transfers not kept)"
-    sources = transfers["source"].to_numpy(zero_copy_only=False)
-    destinations = transfers["destination"].to_numpy(zero_copy_only=False)
+    leaves, enters = (_is_tier(transfers[end]) for end in ("source", "destination"))
     moved = _column(transfers, "bytes")
     read = int(_column(tables["tiers"], "read_bytes").sum())
     written = int(_column(tables["tiers"], "write_bytes").sum())
-    left = int(moved[sources != COMPUTE].sum())
-    entered = int(moved[destinations != COMPUTE].sum())
+    left, entered = int(moved[leaves].sum()), int(moved[enters].sum())
     _require(
         law, (read, written) == (left, entered), f"bins hold {read} read and {written} written of {left} and {entered}"
     )
@@ -77,6 +84,14 @@ def _check_occupancy(tables: Mapping[str, pa.Table]) -> str:
         over = total[total["bytes"] > total["capacity_bytes"]]
         _require(law, over.empty and bool((frame["bytes"] >= 0).all()), str(over.head(3)))
     return law
+
+
+def _check_ledger(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
+    if len(tables["transfers"]) == 0 and metrics.get("transfers"):
+        return LAW + " (transfers not kept)"
+    found = broken(tables["ledger"], tables["transfers"])
+    _require(LAW, found is None, found or "")
+    return LAW
 
 
 def _check_breakdown(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:

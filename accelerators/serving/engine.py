@@ -23,6 +23,7 @@ from tiergarten.sim.errors import DeadlockError
 from tiergarten.sim.prefix import PrefixTree
 from tiergarten.sim.system import System
 from tiergarten.sim.trace import RequestTrace, Role
+from tiergarten.sim.transfer import Cause
 
 
 @dataclass(frozen=True)
@@ -317,7 +318,8 @@ class ServingEngine:
     def _record(self, memory: str, is_write: bool, num_bytes: int, role: Role) -> None:
         if num_bytes:
             self.memory_bytes += num_bytes
-            self._system.record_access(memory, is_write, num_bytes, role, self._started_ps)
+            route = self._system.access_route(memory, memory, is_write)
+            self._system.record(route, num_bytes, Cause.DEMAND, role, self._started_ps)
 
     def _account_idle(self) -> None:
         """Book the time since the device fell idle, by what the requests in hand waited for."""

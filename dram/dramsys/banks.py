@@ -5,8 +5,8 @@ computed once per change and kept.
 """
 
 from tiergarten.dram.dramsys.design import PagePolicy, Scheduler, SchedulerBuffer
-from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import NEVER, NONE, BankField, Command, FlightField, Scalar, TraceField
+from tiergarten.dram.kernels.compiled import step
 
 _ACT, _PRE = int(Command.ACT), int(Command.PRE)
 _RD, _RDA, _WR, _WRA = int(Command.RD), int(Command.RDA), int(Command.WR), int(Command.WRA)
@@ -29,7 +29,7 @@ _IS_WRITE, _CLASS = int(TraceField.IS_WRITE), int(BankField.CLASS)
 CLASS_ACT, CLASS_READ, CLASS_WRITE, CLASS_PRE = 0, 1, 2, 3
 
 
-@compiled
+@step
 def has_space(policy, s, banks):
     """Whether the scheduler buffer admits one more request.
 
@@ -45,7 +45,7 @@ def has_space(policy, s, banks):
     return s[_QUEUED] < size
 
 
-@compiled
+@step
 def store(policy, requests, s, banks, flights, request):
     """Append a request to the queue of its bank."""
     bank = requests[request, _BANK]
@@ -69,7 +69,7 @@ def store(policy, requests, s, banks, flights, request):
     propose(policy, requests, s, banks, flights, bank)
 
 
-@compiled
+@step
 def remove(requests, s, banks, flights, request):
     """Take a request that hits the open row out of the queue of its bank; the caller lets the bank propose again."""
     bank = requests[request, _BANK]
@@ -96,7 +96,7 @@ def remove(requests, s, banks, flights, request):
         banks[bank, _FIRST_ROW_HIT] = entry
 
 
-@compiled
+@step
 def open_row(requests, banks, flights, bank, row):
     """Open a row and count the queued requests that hit it."""
     banks[bank, _OPEN_ROW] = row
@@ -113,7 +113,7 @@ def open_row(requests, banks, flights, bank, row):
     banks[bank, _FIRST_ROW_HIT] = first
 
 
-@compiled
+@step
 def close_row(banks, bank):
     """Mark the bank precharged."""
     banks[bank, _OPEN_ROW] = NONE
@@ -121,7 +121,7 @@ def close_row(banks, bank):
     banks[bank, _FIRST_ROW_HIT] = NONE
 
 
-@compiled
+@step
 def _same_kind_hit(requests, s, banks, flights, bank):
     """Oldest row hit of the kind of the last column command that passes no older access to its burst; else the oldest."""
     first = banks[bank, _FIRST_ROW_HIT]
@@ -138,7 +138,7 @@ def _same_kind_hit(requests, s, banks, flights, bank):
     return first
 
 
-@compiled
+@step
 def _has_further_hit(policy, requests, banks, flights, bank):
     """Whether another request than the one served next hits the open row, as far as the scheduler looks."""
     if policy.scheduler == _FIFO:
@@ -147,7 +147,7 @@ def _has_further_hit(policy, requests, banks, flights, bank):
     return banks[bank, _NUM_ROW_HITS] >= 2
 
 
-@compiled
+@step
 def _closes_row(policy, requests, banks, flights, bank):
     """Whether the page policy attaches an auto-precharge to a column command that hits the open row."""
     if policy.page_policy == _CLOSED:
@@ -159,7 +159,7 @@ def _closes_row(policy, requests, banks, flights, bank):
     return False
 
 
-@compiled
+@step
 def propose(policy, requests, s, banks, flights, bank):
     """Let a bank choose its next request and command: ACT when precharged, PRE on a miss, else a column command."""
     request = banks[bank, _HEAD]

@@ -6,8 +6,8 @@ no event queue is needed.
 """
 
 from tiergarten.dram.dramsys.design import Arbiter, ResponseQueue
-from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import NEVER, FlightField, Scalar, TraceField
+from tiergarten.dram.kernels.compiled import step
 
 _SIMPLE, _REORDER = int(Arbiter.SIMPLE), int(Arbiter.REORDER)
 _IN_ORDER = int(ResponseQueue.REORDER)
@@ -23,7 +23,7 @@ _RESPONSE, _RESPONSE_ORDER = int(FlightField.RESPONSE), int(FlightField.RESPONSE
 _INITIATOR_FREE = int(FlightField.INITIATOR_FREE)
 
 
-@compiled
+@step
 def schedule_arrival(policy, requests, s, flights):
     """Set the cycle at which the next request reaches the controller, NEVER while it must wait for a transaction slot.
 
@@ -55,7 +55,7 @@ def schedule_arrival(policy, requests, s, flights):
     flights[request, _INITIATOR_FREE] = freed
 
 
-@compiled
+@step
 def _to_initiator(policy, s, flights, request, gap):
     """Record the response of a request whose turn has come at the arbiter."""
     cycle = max(flights[request, _FROM_CONTROLLER], s[_LAST_RESPONSE] + gap)
@@ -65,7 +65,7 @@ def _to_initiator(policy, s, flights, request, gap):
     s[_NUM_RESPONDED] += 1
 
 
-@compiled
+@step
 def _from_controller(policy, s, flights, request):
     """Record that a request's response leaves the controller and pass it through the arbiter."""
     gap = 1 if policy.arbiter == _SIMPLE else policy.queue_gap
@@ -86,7 +86,7 @@ def _from_controller(policy, s, flights, request):
     s[_NEXT_TO_INITIATOR] = request
 
 
-@compiled
+@step
 def respond(policy, s, flights, request, data_end):
     """A column command was issued whose data ends at `data_end`: fix every response that has become known."""
     flights[request, _DATA_END] = data_end
@@ -101,7 +101,7 @@ def respond(policy, s, flights, request, data_end):
     s[_NEXT_IN_ORDER] = request
 
 
-@compiled
+@step
 def release_held(policy, s, flights):
     """Let go of responses that an earlier, in-order policy held back and this one does not."""
     request = s[_NEXT_IN_ORDER]

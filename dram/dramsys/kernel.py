@@ -18,7 +18,6 @@ from tiergarten.dram.dramsys.banks import (
 )
 from tiergarten.dram.dramsys.design import RefreshPolicy, Scheduler
 from tiergarten.dram.dramsys.front import release_held, respond, schedule_arrival
-from tiergarten.dram.dramsys.jit import compiled, entry_point, sources_stamp
 from tiergarten.dram.dramsys.refresh import decide_refresh, note_refresh, skip_idle_refreshes
 from tiergarten.dram.dramsys.state import (
     ACTIVATES,
@@ -30,6 +29,7 @@ from tiergarten.dram.dramsys.state import (
     Scalar,
     TraceField,
 )
+from tiergarten.dram.kernels.compiled import step, threaded_kernel
 
 _ACT, _PRE, _PREAB, _REFAB = int(Command.ACT), int(Command.PRE), int(Command.PREAB), int(Command.REFAB)
 _RD, _RDA, _WRA = int(Command.RD), int(Command.RDA), int(Command.WRA)
@@ -59,7 +59,7 @@ RANK: int = -2
 """Stands for the refresh manager where a bank number is expected."""
 
 
-@compiled
+@step
 def _begin_activity(s, now):
     """Some bank becomes active: start a new active period unless one is still running."""
     if s[_ACTIVE_SINCE] == NONE:
@@ -69,7 +69,7 @@ def _begin_activity(s, now):
         s[_ACTIVE_SINCE] = now
 
 
-@compiled
+@step
 def _end_activity(s, banks, bank, cycle):
     """A bank is precharged at `cycle`, which may lie ahead (auto-precharge)."""
     banks[bank, _OPEN_CYCLES] += cycle - banks[bank, _OPENED_AT]
@@ -80,7 +80,7 @@ def _end_activity(s, banks, bank, cycle):
     close_row(banks, bank)
 
 
-@compiled
+@step
 def _issue_activate(timing, requests, s, banks, flights, ready, bank, now):
     _begin_activity(s, now)
     s[_NUM_OPEN] += 1
@@ -102,7 +102,7 @@ def _issue_activate(timing, requests, s, banks, flights, ready, bank, now):
     s[_NEXT_REFAB] = max(s[_NEXT_REFAB], now + timing.act_to_refresh)
 
 
-@compiled
+@step
 def _issue_column(timing, policy, requests, s, banks, flights, ready, bank, command, now):
     """Issue RD, RDA, WR or WRA for the request that the bank proposes."""
     request = banks[bank, _PROPOSER]
@@ -143,7 +143,7 @@ def _issue_column(timing, policy, requests, s, banks, flights, ready, bank, comm
     respond(policy, s, flights, request, data_end)
 
 
-@compiled
+@step
 def _issue_for_rank(timing, policy, requests, s, banks, flights, now):
     """Issue the refresh manager's PREAB or REFAB."""
     if s[_REFRESH_COMMAND] == _PREAB:
@@ -164,7 +164,7 @@ def _issue_for_rank(timing, policy, requests, s, banks, flights, now):
         propose(policy, requests, s, banks, flights, bank)
 
 
-@compiled
+@step
 def _prefer(banks, ready, earliest, best_cycle, best, bank):
     """The better of the best proposal so far and a bank's: the one ready first, the older request on ties."""
     limit = ready[banks[bank, _CLASS], banks[bank, _GROUP]]
@@ -176,7 +176,7 @@ def _prefer(banks, ready, earliest, best_cycle, best, bank):
     return best_cycle, best
 
 
-@compiled
+@step
 def _select(s, banks, ready, earliest, with_banks):
     """The proposal that is ready first, not before `earliest`; ties go to the rank, then to the oldest request.
 
@@ -193,7 +193,7 @@ def _select(s, banks, ready, earliest, with_banks):
     return best_cycle, best
 
 
-@compiled
+@step
 def _accept(policy, requests, s, banks, flights, now, known_at):
     """Store the request that waits at the controller and schedule its successor."""
     request = s[_NEXT_REQUEST]
@@ -203,7 +203,7 @@ def _accept(policy, requests, s, banks, flights, now, known_at):
     schedule_arrival(policy, requests, s, flights)
 
 
-@compiled
+@step
 def _log(s, log, command, bank, request, now):
     """Record the command if there is room."""
     place = s[_NUM_LOGGED]
@@ -215,7 +215,7 @@ def _log(s, log, command, bank, request, now):
         s[_NUM_LOGGED] = place + 1
 
 
-@compiled
+@step
 def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
     """Issue the selected command at `now`; a column command may at once admit a request that was waiting for space."""
     s[_LAST_COMMAND] = now
@@ -243,7 +243,7 @@ def _issue(timing, policy, requests, s, banks, flights, ready, best, now):
                 _accept(policy, requests, s, banks, flights, now, now + policy.request_delay)
 
 
-@compiled
+@step
 def _adopt(policy, requests, s, banks, flights):
     """Take over what another policy may have left behind; changes nothing if the policy is the one of the last call."""
     if policy.refresh_policy == _NO_REFRESH:
@@ -256,7 +256,7 @@ def _adopt(policy, requests, s, banks, flights):
         schedule_arrival(policy, requests, s, flights)
 
 
-@compiled
+@step
 def _advance(timing, policy, requests, state, until, num_responses):
     """The loop of `advance`."""
     s, banks, flights, ready, log = state
@@ -320,27 +320,19 @@ def _advance(timing, policy, requests, state, until, num_responses):
             return s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
 
 
-def _cached(stamp):
-    """The entry point, compiled once for each state of the sources (see `sources_stamp`)."""
+@threaded_kernel
+def advance(timing, policy, requests, state, until, num_responses):
+    """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
 
-    @entry_point
-    def advance(timing, policy, requests, state, until, num_responses):
-        """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
+    May be called again with a later `until`, and with another policy, to go on from where it stopped; chopping a run into
+    pieces does not change it. Refresh goes on until the last response.
 
-        May be called again with a later `until`, and with another policy, to go on from where it stopped; chopping a run into
-        pieces does not change it. Refresh goes on until the last response.
+    Args:
+        timing: Timing. policy: Policy. requests: int64[T, 5]. state: State, changed in place.
+        until: first cycle not to be simulated.
+        num_responses: 1..T; more than T for no early stop.
 
-        Args:
-            timing: Timing. policy: Policy. requests: int64[T, 5]. state: State, changed in place.
-            until: first cycle not to be simulated.
-            num_responses: 1..T; more than T for no early stop.
-
-        Returns:
-            True while there is something left to do at or after `until`, False once every request was answered by then.
-        """
-        return stamp >= 0 and _advance(timing, policy, requests, state, until, num_responses)
-
-    return advance
-
-
-advance = _cached(sources_stamp(__package__))
+    Returns:
+        True while there is something left to do at or after `until`, False once every request was answered by then.
+    """
+    return _advance(timing, policy, requests, state, until, num_responses)

@@ -5,8 +5,8 @@ refresh an idle rank goes on refreshing, first to pay back what it postponed, th
 pulled-in refreshes is used.
 """
 
-from tiergarten.dram.dramsys.jit import compiled
 from tiergarten.dram.dramsys.state import COUNTS, NONE, Command, Scalar
+from tiergarten.dram.kernels.compiled import step
 
 _PREAB, _REFAB = int(Command.PREAB), int(Command.REFAB)
 _DUE, _BALANCE, _PULLING = int(Scalar.REFRESH_DUE), int(Scalar.REFRESH_BALANCE), int(Scalar.REFRESH_PULLING)
@@ -14,7 +14,7 @@ _COMMAND, _BLOCKED = int(Scalar.REFRESH_COMMAND), int(Scalar.BLOCKED)
 _QUEUED, _NUM_OPEN, _ACTIVE_CYCLES = int(Scalar.QUEUED), int(Scalar.NUM_OPEN), int(Scalar.ACTIVE_CYCLES)
 
 
-@compiled
+@step
 def decide_refresh(timing, policy, s, now):
     """Choose the rank's refresh command (PREAB, REFAB or NONE) for cycle `now`, postponing or blocking as needed."""
     s[_COMMAND] = NONE
@@ -40,7 +40,7 @@ def decide_refresh(timing, policy, s, now):
     s[_COMMAND] = _PREAB if s[_NUM_OPEN] > 0 else _REFAB
 
 
-@compiled
+@step
 def note_refresh(timing, policy, s):
     """Account for a REFAB that was just issued."""
     s[_COMMAND] = NONE
@@ -54,7 +54,7 @@ def note_refresh(timing, policy, s):
         s[_DUE] += timing.refresh_interval
 
 
-@compiled
+@step
 def skip_idle_refreshes(timing, policy, s, wake):
     """Pass over the refreshes of a long idle time before cycle `wake` at once.
 

@@ -48,10 +48,11 @@ from tiergarten.dram.kernels.layout import (
     KIND_DIRTY,
     KIND_SLOT,
     LAST_ACCEPT,
+    LAST_ACCESS,
     LAST_DONE,
-    LAST_ISSUE,
     LAST_READ_DONE,
     LIVENESS,
+    MORE_REQUESTS,
     NEEDS_SYNC,
     NEVER,
     NEXT_REQUEST,
@@ -102,11 +103,13 @@ from tiergarten.dram.kernels.layout import (
     SUM_READS,
     SUM_WRITES,
     SYNC_EXPIRY,
+    TABLE_DONE,
     TARGET,
     WAITS,
     WRITE_MODE,
 )
 from tiergarten.dram.kernels.maintenance import inject_precharges, injection_due, pop_priority, refresh, with_precharge
+from tiergarten.dram.kernels.plain import plain
 from tiergarten.dram.kernels.requests import (
     accept,
     extend_sync,
@@ -196,7 +199,7 @@ def choose_head(m, row_from):
 
 
 @inlined
-def issue_column(m, requests, record, tick):
+def issue_column(m, outcomes, record, tick):
     """Issue the column champion, with auto-precharge where the row policy wants it."""
     slot = m[COLUMN_SLOT]
     place = m[COLUMN_PLACE]
@@ -205,7 +208,7 @@ def issue_column(m, requests, record, tick):
         m[RCK_LAST_READ] = tick
         if m[RCK_MODE] == RCK_WITH_READ:
             m[RCK_RUNNING] = 1
-    issue_access(m, requests, record, slot, place, command, tick)
+    issue_access(m, outcomes, record, slot, place, command, tick)
 
 
 @inlined
@@ -277,7 +280,7 @@ def is_access(command):
 
 
 @inlined
-def visit_single(m, requests, record, tick):
+def visit_single(m, outcomes, record, tick):
     """A tick of the generic controller: one command of whichever kind."""
     if m[DIRTY]:
         choose_one(m, tick)
@@ -288,7 +291,7 @@ def visit_single(m, requests, record, tick):
     if is_row_turn(m, tick):
         issue_row(m, record, tick)
     elif is_access(m[COLUMN_COMMAND]):
-        issue_column(m, requests, record, tick)
+        issue_column(m, outcomes, record, tick)
     else:
         issue_row_command(m, record, m[COLUMN_SLOT], m[COLUMN_PLACE], m[COLUMN_COMMAND], tick)
     m[DIRTY] = 1
@@ -325,7 +328,7 @@ def rck_step(m):
 
 
 @kernel
-def visit_dual(m, requests, record, tick):
+def visit_dual(m, outcomes, record, tick):
     """A tick of the HBM and GDDR7 controllers: a column slot, then a row slot that sees what the first has done.
 
     The row slot never looks at the active buffer. On falling edges (HBM3/4) only precharges can be due.
@@ -344,7 +347,7 @@ def visit_dual(m, requests, record, tick):
             choose_both(m, tick, tick)
             m[DIRTY] = 0
         if m[COLUMN_AT] == tick:
-            issue_column(m, requests, record, tick)
+            issue_column(m, outcomes, record, tick)
             column_first = tick + 1
             m[DIRTY] = 1
     if m[DIRTY]:
@@ -365,11 +368,11 @@ def visit_dual(m, requests, record, tick):
 
 
 @kernel
-def visit_split(m, requests, record, tick):
+def visit_split(m, outcomes, record, tick):
     """A tick of the LPDDR controllers: ACT1 and ACT2 with a deadline, CAS where WCK is not synchronised."""
     first = max(tick, m[ROW_BUS])
     if m[CAS_SLOT] != NONE:
-        finish_cas(m, requests, record, first, tick)
+        finish_cas(m, outcomes, record, first, tick)
         return
     split = m[SPLIT_SLOT]
     if m[DIRTY]:
@@ -386,7 +389,7 @@ def visit_split(m, requests, record, tick):
         if is_row_turn(m, tick):
             issue_row(m, record, tick)
         else:
-            advance_column(m, requests, record, tick)
+            advance_column(m, outcomes, record, tick)
     elif split != NONE and m[SPLIT_AT] <= tick:
         issue_second_half(m, record, tick)
     else:
@@ -397,7 +400,7 @@ def visit_split(m, requests, record, tick):
 
 
 @kernel
-def advance_column(m, requests, record, tick):
+def advance_column(m, outcomes, record, tick):
     """The column champion of an LPDDR controller is ready: issue it, or the CAS or ACT2 that goes before it."""
     slot = m[COLUMN_SLOT]
     command = m[COLUMN_COMMAND]
@@ -419,11 +422,11 @@ def advance_column(m, requests, record, tick):
         return
     if m[NEEDS_SYNC]:
         extend_sync(m, command, tick)
-    issue_column(m, requests, record, tick)
+    issue_column(m, outcomes, record, tick)
 
 
 @kernel
-def finish_cas(m, requests, record, first, tick):
+def finish_cas(m, outcomes, record, first, tick):
     """Issue the access whose CAS went before, as soon as it is ready; nothing else issues until then."""
     slot = m[CAS_SLOT]
     command = m[COLUMN_COMMAND]
@@ -432,7 +435,7 @@ def finish_cas(m, requests, record, first, tick):
         m[ISSUE_AT] = at
         return
     extend_sync(m, command, tick)
-    issue_access(m, requests, record, slot, m[CAS_PLACE], command, tick)
+    issue_access(m, outcomes, record, slot, m[CAS_PLACE], command, tick)
     m[CAS_SLOT] = NONE
     m[DIRTY] = 1
     m[ISSUE_AT] = tick + 1
@@ -450,21 +453,24 @@ def hand_in_maintenance(m, tick):
     before = m[NUM_PRIORITY]
     if m[REFRESH_DUE] == tick and not refresh(m, tick):
         return False
-    if m[NUM_CAPPED] > 0 and not inject_precharges(m, tick):
-        return False
+    if m[NUM_CAPPED] > 0:
+        inject_precharges(m, tick)
     if m[NUM_PRIORITY] != before:
         m[DIRTY] = 1
     return True
 
 
 @inlined
-def prepare(m, requests, record, until, stop_when_done):
+def prepare(m, requests, outcomes, record, until, stop_when_done):
     """Go to the next tick at which something can happen, up to the choice of its commands: (RUNNING, tick).
 
-    Instead of RUNNING the status in which the run ends: REACHED, RECORD_FULL, DEADLOCK or OVERFLOW.
+    Instead of RUNNING the status in which the run ends: REACHED, TABLE_DONE, RECORD_FULL, DEADLOCK or OVERFLOW.
     """
-    if stop_when_done and m[NEXT_REQUEST] >= requests.shape[0] and not has_work(m):
-        until = min(until, max(m[LAST_DONE], m[LAST_ACCEPT]))
+    if m[NEXT_REQUEST] >= requests.shape[0]:
+        if m[MORE_REQUESTS]:
+            return TABLE_DONE, m[CLOCK]
+        if stop_when_done and not has_work(m):
+            until = min(until, max(m[LAST_DONE], m[LAST_ACCEPT]))
     if m[ACCEPT_AT] == NONE:
         m[ACCEPT_AT] = accept_tick(m, requests)
     accepted_at = m[ACCEPT_AT]
@@ -476,7 +482,7 @@ def prepare(m, requests, record, until, stop_when_done):
             return DEADLOCK, tick
         pass_ticks(m, until - m[CLOCK])
         return REACHED, until
-    if tick - max(m[LAST_ISSUE], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
+    if tick - max(m[LAST_ACCESS], m[LAST_ACCEPT]) > m[LIVENESS] and has_work(m):
         return DEADLOCK, tick
     if record.shape[0] > 0 and m[NUM_RECORDED] + 2 > record.shape[0]:
         return RECORD_FULL, tick
@@ -484,7 +490,7 @@ def prepare(m, requests, record, until, stop_when_done):
         pass_ticks(m, tick - 1 - m[CLOCK])
     if accepted_at == tick - 1:
         m[COUNT_STALLS] += accepted_at - offer_tick(m, requests)
-        accept(m, requests, m[NEXT_REQUEST], accepted_at)
+        accept(m, requests, outcomes, m[NEXT_REQUEST], accepted_at)
         m[NEXT_REQUEST] += 1
         m[LAST_ACCEPT] = accepted_at
         m[ACCEPT_AT] = NONE
@@ -496,44 +502,63 @@ def prepare(m, requests, record, until, stop_when_done):
 
 
 @kernel
-def run_single(m, requests, record, until, stop_when_done):
+def single_loop(m, requests, outcomes, record, until, stop_when_done):
+    """From tick to tick with the generic controller."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, outcomes, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_single(m, outcomes, record, tick)
+
+
+@kernel
+def dual_loop(m, requests, outcomes, record, until, stop_when_done):
+    """From tick to tick with the HBM and GDDR7 controllers."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, outcomes, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_dual(m, outcomes, record, tick)
+
+
+@kernel
+def split_loop(m, requests, outcomes, record, until, stop_when_done):
+    """From tick to tick with the LPDDR controllers."""
+    m[ACCEPT_AT] = NONE
+    while True:
+        status, tick = prepare(m, requests, outcomes, record, until, stop_when_done)
+        if status != RUNNING:
+            return status
+        visit_split(m, outcomes, record, tick)
+
+
+@kernel
+def run_single(m, requests, outcomes, record, until, stop_when_done):
     """`run` for the generic controller."""
-    m[ACCEPT_AT] = NONE
-    while True:
-        status, tick = prepare(m, requests, record, until, stop_when_done)
-        if status != RUNNING:
-            return status
-        visit_single(m, requests, record, tick)
+    return single_loop(plain(m), plain(requests), plain(outcomes), plain(record), until, stop_when_done)
 
 
 @kernel
-def run_dual(m, requests, record, until, stop_when_done):
+def run_dual(m, requests, outcomes, record, until, stop_when_done):
     """`run` for the HBM and GDDR7 controllers."""
-    m[ACCEPT_AT] = NONE
-    while True:
-        status, tick = prepare(m, requests, record, until, stop_when_done)
-        if status != RUNNING:
-            return status
-        visit_dual(m, requests, record, tick)
+    return dual_loop(plain(m), plain(requests), plain(outcomes), plain(record), until, stop_when_done)
 
 
 @kernel
-def run_split(m, requests, record, until, stop_when_done):
+def run_split(m, requests, outcomes, record, until, stop_when_done):
     """`run` for the LPDDR controllers."""
-    m[ACCEPT_AT] = NONE
-    while True:
-        status, tick = prepare(m, requests, record, until, stop_when_done)
-        if status != RUNNING:
-            return status
-        visit_split(m, requests, record, tick)
+    return split_loop(plain(m), plain(requests), plain(outcomes), plain(record), until, stop_when_done)
 
 
 RUNS = {SINGLE: run_single, DUAL: run_dual, SPLIT: run_split}
 
 
-def run(m, requests, record, until: int, stop_when_done: bool) -> int:
+def run(m, requests, outcomes, record, until: int, stop_when_done: bool) -> int:
     """Advance the channel to tick `until`, or to the end of the requests if that comes first and is asked for.
 
-    Returns REACHED, RECORD_FULL (call again with an empty record), DEADLOCK or OVERFLOW.
+    Returns REACHED, TABLE_DONE (call again with the next table, see `next_table`), RECORD_FULL (call again with an empty
+    record), DEADLOCK or OVERFLOW.
     """
-    return RUNS[int(m[KIND])](m, requests, record, until, stop_when_done)
+    return RUNS[int(m[KIND])](m, requests, outcomes, record, until, stop_when_done)

@@ -6,7 +6,11 @@ function would cost several times the work itself.
 
 from tiergarten.sim.jit import njit
 
-kernel = njit(cache=True, _nrt=False)
-"""Compile a kernel and keep it on disk."""
+kernel = njit(cache=True, _nrt=False, nogil=True)
+"""Compile a kernel and keep it on disk. It lets go of the interpreter's lock, so that channels can run side by side."""
 inlined = njit(cache=True, _nrt=False, forceinline=True)
 """The same for small steps of the inner loop, which become part of the kernels that call them."""
+step = njit(_nrt=False)
+"""A function that only kernels call, kept on disk as part of them."""
+threaded_kernel = njit(cache=True, nogil=True, _nrt=False)
+"""A kernel called from several threads: it releases the interpreter lock."""

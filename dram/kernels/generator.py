@@ -8,19 +8,20 @@ from typing import Final
 from tiergarten.dram.kernels.channel import run_dual, run_single, run_split
 from tiergarten.dram.kernels.compiled import inlined, kernel
 from tiergarten.dram.kernels.layout import (
+    ARRIVE_TICK,
     BANK_FIELDS,
     BANKS,
     CLOCK,
+    DEPART_TICK,
     DIRTY,
     DUAL,
     ISSUE_AT,
     NONE,
     REACHED,
     REQUEST_ADDRESS,
-    REQUEST_ARRIVE,
     REQUEST_BANK,
-    REQUEST_DEPART,
     REQUEST_FLAGS,
+    REQUEST_REPORT,
     REQUEST_ROW,
     SINGLE,
     SPLIT,
@@ -52,7 +53,7 @@ FULL: Final = 101
 
 
 @inlined
-def offer(m, g, requests, bank, row, is_write):
+def offer(m, g, requests, outcomes, bank, row, is_write):
     """Offer a request now; True if it is accepted. Its address is unique, so nothing is forwarded or coalesced."""
     ident = g[ACCEPTED]
     address = ident << 10
@@ -62,8 +63,9 @@ def offer(m, g, requests, bank, row, is_write):
     requests[ident, REQUEST_ROW] = row
     requests[ident, REQUEST_FLAGS] = is_write
     requests[ident, REQUEST_ADDRESS] = address
-    requests[ident, REQUEST_DEPART] = NONE
-    accept(m, requests, ident, m[CLOCK])
+    requests[ident, REQUEST_REPORT] = ident
+    outcomes[ident, DEPART_TICK] = NONE
+    accept(m, requests, outcomes, ident, m[CLOCK])
     g[ACCEPTED] = ident + 1
     m[DIRTY] = 1
     m[ISSUE_AT] = m[CLOCK] + 1
@@ -71,19 +73,19 @@ def offer(m, g, requests, bank, row, is_write):
 
 
 @kernel
-def take_turn(m, g, requests, traffic, chase):
+def take_turn(m, g, requests, outcomes, traffic, chase):
     """The generator's part of a tick, before the controller's: GOING, REACHED when the chase is done, or FULL."""
     probe = g[PROBE]
-    if probe != NONE and requests[probe, REQUEST_DEPART] != NONE:
+    if probe != NONE and outcomes[probe, DEPART_TICK] != NONE:
         # done with the issue of its RD, not with its data: successive probes overlap by the read latency
-        g[LATENCY] += requests[probe, REQUEST_DEPART] - requests[probe, REQUEST_ARRIVE]
+        g[LATENCY] += outcomes[probe, DEPART_TICK] - outcomes[probe, ARRIVE_TICK]
         g[PROBE] = NONE
         if g[PROBES] == chase.shape[0]:
             return REACHED
     if g[ACCEPTED] + g[PER_TURN] > requests.shape[0]:
         return FULL
     if m[CLOCK] & 1:
-        if g[PROBE] == NONE and offer(m, g, requests, chase[g[PROBES], 0], chase[g[PROBES], 1], 0):
+        if g[PROBE] == NONE and offer(m, g, requests, outcomes, chase[g[PROBES], 0], chase[g[PROBES], 1], 0):
             g[PROBE] = g[ACCEPTED] - 1
             g[PROBES] += 1
         return GOING
@@ -91,7 +93,7 @@ def take_turn(m, g, requests, traffic, chase):
     if g[WAITED] >= g[PAUSE]:
         for _ in range(g[PER_TURN]):
             place = g[SENT] % traffic.shape[0]
-            if not offer(m, g, requests, traffic[place, 0], traffic[place, 1], traffic[place, 2]):
+            if not offer(m, g, requests, outcomes, traffic[place, 0], traffic[place, 1], traffic[place, 2]):
                 break
             g[SENT] += 1
             g[WAITED] = 0
@@ -99,39 +101,39 @@ def take_turn(m, g, requests, traffic, chase):
 
 
 @kernel
-def drive_single(m, g, requests, record, traffic, chase):
+def drive_single(m, g, requests, outcomes, record, traffic, chase):
     """Drive the generic controller until the chase is done. Returns REACHED, FULL or the status that ended a tick."""
-    status = take_turn(m, g, requests, traffic, chase)
+    status = take_turn(m, g, requests, outcomes, traffic, chase)
     while status == GOING:
-        status = run_single(m, requests, record, m[CLOCK] + 1, False)
+        status = run_single(m, requests, outcomes, record, m[CLOCK] + 1, False)
         if status == REACHED:
-            status = take_turn(m, g, requests, traffic, chase)
+            status = take_turn(m, g, requests, outcomes, traffic, chase)
         else:
             return status
     return status
 
 
 @kernel
-def drive_dual(m, g, requests, record, traffic, chase):
+def drive_dual(m, g, requests, outcomes, record, traffic, chase):
     """The same for the HBM and GDDR7 controllers."""
-    status = take_turn(m, g, requests, traffic, chase)
+    status = take_turn(m, g, requests, outcomes, traffic, chase)
     while status == GOING:
-        status = run_dual(m, requests, record, m[CLOCK] + 1, False)
+        status = run_dual(m, requests, outcomes, record, m[CLOCK] + 1, False)
         if status == REACHED:
-            status = take_turn(m, g, requests, traffic, chase)
+            status = take_turn(m, g, requests, outcomes, traffic, chase)
         else:
             return status
     return status
 
 
 @kernel
-def drive_split(m, g, requests, record, traffic, chase):
+def drive_split(m, g, requests, outcomes, record, traffic, chase):
     """The same for the LPDDR controllers."""
-    status = take_turn(m, g, requests, traffic, chase)
+    status = take_turn(m, g, requests, outcomes, traffic, chase)
     while status == GOING:
-        status = run_split(m, requests, record, m[CLOCK] + 1, False)
+        status = run_split(m, requests, outcomes, record, m[CLOCK] + 1, False)
         if status == REACHED:
-            status = take_turn(m, g, requests, traffic, chase)
+            status = take_turn(m, g, requests, outcomes, traffic, chase)
         else:
             return status
     return status

@@ -43,7 +43,7 @@ NEXT_REQUEST: Final = 13
 LAST_ACCEPT: Final = 14
 LAST_READ_DONE: Final = 15
 LAST_DONE: Final = 16
-LAST_ISSUE: Final = 17
+LAST_ACCESS: Final = 17
 NUM_RECORDED: Final = 18
 REFRESH_DUE: Final = 19
 REFRESH_CURSOR: Final = 20
@@ -122,6 +122,14 @@ TOUCHED: Final = 120
 MOST_TOUCHED: Final = 4
 KIND_SECOND: Final = 124
 """By kind: no other request than the champion becomes ready between the champion's tick and this one."""
+FIRST_REQUEST: Final = 127
+"""Number of the request in the first row of the request table."""
+MORE_REQUESTS: Final = 128
+"""1 while another request table is to follow this one."""
+SUM_READ_LATENCY: Final = 129
+"""Sum over finished reads of the ticks from acceptance to the last data."""
+COUNT_WRITES: Final = 130
+"""Writes accepted."""
 
 # Parameters: the device and the settings. They never change.
 KIND: Final = 64
@@ -188,7 +196,7 @@ OPERATIONS: Final = 99
 LENGTH: Final = 100
 
 # Command tables, one element a command.
-COMMAND_TICKS: Final = 128
+COMMAND_TICKS: Final = 136
 """Ticks on the bus."""
 COMMAND_BUS: Final = COMMAND_TICKS + NUM_COMMANDS
 """ROW_BUS or COLUMN_BUS."""
@@ -256,7 +264,7 @@ BANK_FIELDS: Final = QUEUE + 2 * QUEUE_FIELDS
 
 # Fields of a slot: a request now in the controller.
 ID: Final = 0
-"""Row of the request table; grows in order of acceptance."""
+"""Number of the request: its row in the request table and those of all tables before."""
 BANK: Final = 1
 TARGET_ROW: Final = 2
 ADDRESS: Final = 3
@@ -264,7 +272,9 @@ ARRIVE: Final = 4
 NEXT: Final = 5
 PREVIOUS: Final = 6
 FLAGS: Final = 7
-SLOT_FIELDS: Final = 8
+REPORT: Final = 8
+"""Row of the outcome table."""
+SLOT_FIELDS: Final = 9
 IS_WRITE: Final = 1
 CLASSIFIED: Final = 2
 """Flag: its row hit, miss or conflict has been counted."""
@@ -297,7 +307,7 @@ OPERATION_FIELDS: Final = 5
 
 ADDRESS_COUNTERS: Final = 1024
 
-# Columns of the request table, int64[T, REQUEST_COLUMNS]; the kernels fill the last three.
+# Columns of the request table, int64[T, REQUEST_COLUMNS]: requests in order, of which earlier ones may be gone already.
 REQUEST_TICK: Final = 0
 """Earliest tick."""
 REQUEST_ADDRESS: Final = 1
@@ -306,20 +316,26 @@ REQUEST_FLAGS: Final = 2
 REQUEST_BANK: Final = 3
 """Flat bank number."""
 REQUEST_ROW: Final = 4
-REQUEST_ARRIVE: Final = 5
-"""Tick of acceptance."""
-REQUEST_DEPART: Final = 6
-"""Tick of the last data of a read, of the command of a write."""
-REQUEST_DONE: Final = 7
-"""Tick at which the requester is told."""
-REQUEST_COLUMNS: Final = 8
+REQUEST_REPORT: Final = 5
+"""Row of the outcome table."""
+REQUEST_COLUMNS: Final = 6
 WAITS: Final = 2
+
+# Columns of the outcome table, int64[N, OUTCOME_COLUMNS], no rows = do not report. Requests that share a row leave the
+# latest of their ticks; a row without outcome holds NONE.
+ARRIVE_TICK: Final = 0
+"""Tick of acceptance."""
+DEPART_TICK: Final = 1
+"""Tick of the last data of a read, of the command of a write."""
+DONE_TICK: Final = 2
+"""Tick at which the requester is told."""
+OUTCOME_COLUMNS: Final = 3
 
 # Columns of the command record, int64[M, RECORD_COLUMNS]; no rows = do not record.
 RECORD_TICK: Final = 0
 RECORD_COMMAND: Final = 1
 RECORD_REQUEST: Final = 2
-"""Row of the request table; NONE for refresh and row policy."""
+"""Number of the request; NONE for refresh and row policy."""
 RECORD_TARGET: Final = 3
 """Flat bank number, or number of the scope for commands to all banks."""
 RECORD_COLUMNS: Final = 4
@@ -332,3 +348,5 @@ DEADLOCK: Final = 2
 OVERFLOW: Final = 3
 """The priority queue overflowed."""
 RUNNING: Final = 4
+TABLE_DONE: Final = 5
+"""The last request of the table has been accepted and another table is to follow."""

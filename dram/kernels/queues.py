@@ -36,6 +36,7 @@ from tiergarten.dram.kernels.layout import (
     PREVIOUS,
     QUEUE,
     QUEUE_FIELDS,
+    REPORT,
     ROW,
     TAIL,
     TARGET_ROW,
@@ -149,7 +150,7 @@ def forget_champions(m):
 
 
 @inlined
-def enqueue(m, queue, ident, bank, row, address, tick):
+def enqueue(m, queue, ident, bank, row, address, tick, report):
     """Put a request at the end of queue 0 (reads) or 1 (writes); the caller has checked that there is room."""
     slot = m[FREE_SLOT]
     m[FREE_SLOT] = m[slot + NEXT]
@@ -163,6 +164,7 @@ def enqueue(m, queue, ident, bank, row, address, tick):
     m[slot + NEXT] = NONE
     m[slot + PREVIOUS] = tail
     m[slot + FLAGS] = queue * IS_WRITE
+    m[slot + REPORT] = report
     if tail == NONE:
         m[part + HEAD] = slot
     else:

@@ -12,6 +12,7 @@ from tiergarten.dram.kernels.layout import (
     ACTIVE_LIST,
     ACTIVE_PLACE,
     ARRIVE,
+    ARRIVE_TICK,
     BANK,
     BANK_FIELDS,
     BANKS,
@@ -23,14 +24,18 @@ from tiergarten.dram.kernels.layout import (
     COUNT_COALESCED,
     COUNT_FORWARDED,
     COUNT_ROW,
+    COUNT_WRITES,
+    DEPART_TICK,
+    DONE_TICK,
     FIRST_BANK,
+    FIRST_REQUEST,
     FLAGS,
     HALF_CLOCK,
     ID,
     IS_WRITE,
     KIND,
+    LAST_ACCESS,
     LAST_DONE,
-    LAST_ISSUE,
     LAST_READ_DONE,
     MAX_ACTIVE,
     MAX_READS,
@@ -48,12 +53,11 @@ from tiergarten.dram.kernels.layout import (
     RECORD_REQUEST,
     RECORD_TARGET,
     RECORD_TICK,
+    REPORT,
     REQUEST_ADDRESS,
-    REQUEST_ARRIVE,
     REQUEST_BANK,
-    REQUEST_DEPART,
-    REQUEST_DONE,
     REQUEST_FLAGS,
+    REQUEST_REPORT,
     REQUEST_ROW,
     ROW,
     SCOPE_FIELDS,
@@ -61,6 +65,7 @@ from tiergarten.dram.kernels.layout import (
     SPLIT,
     SPLIT_DEADLINE,
     SPLIT_SLOT,
+    SUM_READ_LATENCY,
     SYNC_EXPIRY,
     SYNC_READ,
     SYNC_WRITE,
@@ -77,41 +82,51 @@ def has_room(m, bank, address, queue):
 
 
 @inlined
-def accept(m, requests, ident, tick):
-    """Take in request `ident` at `tick`, for which `has_room` holds: forward it, coalesce it or queue it."""
-    bank = m[BANKS] + requests[ident, REQUEST_BANK] * BANK_FIELDS
-    address = requests[ident, REQUEST_ADDRESS]
-    queue = requests[ident, REQUEST_FLAGS] & IS_WRITE
-    requests[ident, REQUEST_ARRIVE] = tick
+def accept(m, requests, outcomes, row, tick):
+    """Take in the request in `row` of the table at `tick`, for which `has_room` holds: forward, coalesce or queue it."""
+    bank = m[BANKS] + requests[row, REQUEST_BANK] * BANK_FIELDS
+    address = requests[row, REQUEST_ADDRESS]
+    queue = requests[row, REQUEST_FLAGS] & IS_WRITE
+    report = requests[row, REQUEST_REPORT]
+    if outcomes.shape[0] > 0:
+        outcomes[report, ARRIVE_TICK] = tick
+    m[COUNT_WRITES] += queue
     if is_write_queued(m, bank, address):
         if queue == 1:
             m[COUNT_COALESCED] += 1
-            tell_write(m, requests, ident, tick)
+            tell_write(m, outcomes, report, tick)
         else:
             m[COUNT_FORWARDED] += 1
-            tell_read(m, requests, ident, tick + 1)
+            tell_read(m, outcomes, report, tick, tick + 1)
         return
-    enqueue(m, queue, ident, bank, requests[ident, REQUEST_ROW], address, tick)
+    enqueue(m, queue, m[FIRST_REQUEST] + row, bank, requests[row, REQUEST_ROW], address, tick, report)
     if queue == 0:
         m[NUM_UNISSUED_READS] += 1
 
 
 @inlined
-def tell_read(m, requests, ident, depart):
+def tell_read(m, outcomes, report, arrive, depart):
     """Note when a read's data are complete. The reference tells requesters in order of issue only (a defect)."""
     done = max(depart, m[LAST_READ_DONE]) if m[COMPATIBLE] else depart
-    requests[ident, REQUEST_DEPART] = depart
-    requests[ident, REQUEST_DONE] = done
+    note_outcome(outcomes, report, depart, done)
+    m[SUM_READ_LATENCY] += depart - arrive
     m[LAST_READ_DONE] = max(m[LAST_READ_DONE], done)
     m[LAST_DONE] = max(m[LAST_DONE], done)
 
 
 @inlined
-def tell_write(m, requests, ident, tick):
+def tell_write(m, outcomes, report, tick):
     """Note that a write is done."""
-    requests[ident, REQUEST_DEPART] = tick
-    requests[ident, REQUEST_DONE] = tick
+    note_outcome(outcomes, report, tick, tick)
     m[LAST_DONE] = max(m[LAST_DONE], tick)
+
+
+@inlined
+def note_outcome(outcomes, report, depart, done):
+    """Enter a request's ticks into the outcome table, if there is one."""
+    if outcomes.shape[0] > 0:
+        outcomes[report, DEPART_TICK] = max(outcomes[report, DEPART_TICK], depart)
+        outcomes[report, DONE_TICK] = max(outcomes[report, DONE_TICK], done)
 
 
 @inlined
@@ -127,7 +142,6 @@ def classify(m, slot):
 @inlined
 def record_command(m, record, tick, command, ident, target):
     """Append a command to the record, if there is one."""
-    m[LAST_ISSUE] = tick
     m[ACCEPT_AT] = NONE
     if record.shape[0] > 0:
         place = m[NUM_RECORDED]
@@ -179,7 +193,7 @@ def append_active(m, slot):
 
 
 @kernel
-def issue_access(m, requests, record, slot, place, command, tick):
+def issue_access(m, outcomes, record, slot, place, command, tick):
     """Issue a request's RD, WR, RDA or WRA and retire it. `place`: its place in the active buffer, NONE if in a queue."""
     bank = m[slot + BANK]
     ident = m[slot + ID]
@@ -190,6 +204,7 @@ def issue_access(m, requests, record, slot, place, command, tick):
     else:
         drop_active(m, place)
         add_active(m, bank, -1)
+    m[LAST_ACCESS] = tick
     apply(m, command, bank, 0, tick)
     record_command(m, record, tick, command, ident, bank)
     if m[CAP] > 0:
@@ -198,10 +213,10 @@ def issue_access(m, requests, record, slot, place, command, tick):
         else:
             forget_accesses(m, bank)
     if is_write:
-        tell_write(m, requests, ident, tick)
+        tell_write(m, outcomes, m[slot + REPORT], tick)
     else:
         m[NUM_UNISSUED_READS] -= 1
-        tell_read(m, requests, ident, tick + m[READ_LATENCY])
+        tell_read(m, outcomes, m[slot + REPORT], m[slot + ARRIVE], tick + m[READ_LATENCY])
     release(m, slot)
 
 

@@ -11,7 +11,7 @@ from tiergarten.sim.flash.config import POLICIES, DriveConfig
 from tiergarten.sim.flash.geometry import plane_strides
 from tiergarten.sim.flash.kernel.blocks import next_page, plane_of_lpn
 from tiergarten.sim.flash.kernel.engine import Status, run
-from tiergarten.sim.flash.kernel.events import EVENT_WORDS, Event, push_event
+from tiergarten.sim.flash.kernel.events import EVENT_WORDS, LANE_WORDS, Event, no_events, push_event
 from tiergarten.sim.flash.kernel.garbage import DRAW_BITS, RESERVED_BLOCKS
 from tiergarten.sim.flash.kernel.host import COMMAND_IDS
 from tiergarten.sim.flash.kernel.layout import (
@@ -47,6 +47,7 @@ JOURNAL_ENTRIES = 2**20
 JOURNAL_SPARE = 2**20
 """What a single event may add beyond the limit."""
 FOREVER_NS = 2**62
+LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
     header[Param.NUM_SLOTS] = num_slots
     at = FIXED_WORDS
     for name, words in (
+        (Param.LANE_AT, LANE_WORDS),
         (Param.HEAP_AT, heap * EVENT_WORDS),
         (Param.UNIT_AT, units * Unit.WORDS),
         (Param.CHANNEL_AT, geometry.channels * Channel.WORDS),
@@ -248,7 +250,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         at += -(-int(words) // 16) * 16
     header[Param.JOURNAL_LIMIT] = JOURNAL_ENTRIES
     try:
-        m = np.zeros(at, np.int64)
+        m = _aligned_zeros(at)
     except MemoryError as error:
         needed = format_bytes(8 * at)
         raise InputError(
@@ -256,6 +258,13 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         ) from error
     m[:FIXED_WORDS] = header
     return m
+
+
+def _aligned_zeros(num_words: int) -> Memory:
+    """Zeroed words that begin with a cache line, so that records of a line's length lie in one."""
+    words = np.zeros(num_words + LINE_BYTES // 8, np.int64)
+    first = -words.ctypes.data % LINE_BYTES // 8
+    return words[first : first + num_words]
 
 
 def _power_of_two(at_least: int) -> int:
@@ -272,6 +281,7 @@ def empty_drive(config: DriveConfig, max_requests: int, max_sectors: int, queue_
         Glob.SLOT_OLDEST, Glob.CMT_NEWEST, Glob.CMT_OLDEST, Glob.WORN_OUT_AT, Glob.HOST_WAIT_HEAD, Glob.HOST_WAIT_TAIL,
     ):  # fmt: skip
         m[column] = NONE
+    no_events(m)
     m[Glob.WINDOW_NUMBER] = 1
     m[Glob.NEXT_TXN] = m[Param.TXN_AT]
     draws = Mrg32k3a(COLLECTION_SEED).uniform(int(m[Param.NUM_RANDOM]))
@@ -297,6 +307,7 @@ def _wire(m: Memory) -> None:
     channel[:, Channel.FIRST_UNIT] = m[Param.UNIT_AT] + np.arange(channels) * per_channel * Unit.WORDS
     unit = table(m, Param.UNIT_AT, Unit.WORDS, channels * per_channel)
     unit[:, Unit.CHANNEL] = m[Param.CHANNEL_AT] + np.arange(len(unit)) // per_channel * Channel.WORDS
+    unit[:, Unit.BIT] = 1 << (np.arange(len(unit)) % per_channel)
     unit[:, Unit.PROGRAM_PLANE] = NONE
     unit[:, Unit.WRITE_SINCE] = NONE
     plane = table(m, Param.PLANE_AT, Plane.WORDS, num_planes)

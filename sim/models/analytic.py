@@ -1,11 +1,9 @@
 """Latency + bytes / bandwidth, first come first served. A lower bound on the time of the finer models."""
 
-from math import ceil
-
 from tiergarten.sim.memory import DeterminateModel, memory_models
 from tiergarten.sim.params import StrictModel
+from tiergarten.sim.server import FifoQueue, Stage, at_rate
 from tiergarten.sim.tier import TierSpec
-from tiergarten.sim.units import PS_PER_S
 
 
 @memory_models.register("analytic")
@@ -21,21 +19,25 @@ class AnalyticModel(DeterminateModel):
 
     def __init__(self, tier: TierSpec):
         super().__init__()
-        self._latency_ps = tier.latency_ps
-        self._ps_per_byte = (PS_PER_S / tier.read_bytes_per_s, PS_PER_S / tier.write_bytes_per_s)
-        self._server = (0, 1) if tier.full_duplex else (0, 0)
-        self._free_ps = [0, 0]
+        reads = FifoQueue()
+        writes = FifoQueue() if tier.full_duplex else reads
+        self._stages = (
+            Stage(reads, at_rate(tier.read_bytes_per_s), tier.latency_ps),
+            Stage(writes, at_rate(tier.write_bytes_per_s), tier.latency_ps),
+        )
+
+    @property
+    def busy_ps(self) -> int:
+        return sum(queue.busy_ps for queue in {stage.queue for stage in self._stages})
 
     @classmethod
     def build(cls, tier: TierSpec, params: "AnalyticModel.Params", seed: int) -> "AnalyticModel":
         return cls(tier)
 
     def serve(self, now_ps: int, address: int, num_bytes: int, is_write: bool) -> tuple[int, int]:
-        server = self._server[is_write]
-        start_ps = self._free_ps[server]
-        if now_ps > start_ps:
-            start_ps = now_ps
-        service_ps = ceil(num_bytes * self._ps_per_byte[is_write])
-        self.busy_ps += service_ps
-        self._free_ps[server] = free_ps = start_ps + service_ps
-        return start_ps, free_ps + self._latency_ps
+        queue, duration_ps, latency_ps = self._stages[is_write]
+        start_ps = queue.take(now_ps, duration_ps(num_bytes))
+        return start_ps, queue.free_ps + latency_ps
+
+    def stage(self, is_write: bool) -> Stage:
+        return self._stages[is_write]

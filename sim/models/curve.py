@@ -160,7 +160,7 @@ class CurveModel(DeterminateModel):
         max_bytes_per_s = self._curves.max_bytes_per_s(read_percent) * self._scale
         start_ps = max(now_ps, self._free_ps)
         service_ps = ceil(num_bytes * PS_PER_S / max_bytes_per_s)
-        self.busy_ps += service_ps
+        self._busy_ps += service_ps
         self._free_ps = start_ps + service_ps
         # the access itself is not load yet, or a lone large one would see its own pressure
         load = (in_window - num_bytes) * PS_PER_S / self._window_ps

@@ -115,7 +115,7 @@ class FlashCurveModel(DeterminateModel):
         latency_ns = self._curve.at(is_write, num_bytes / commands, load)
         done_ps = now_ps + ceil(latency_ns * PS_PER_NS)
         heappush(self._in_flight, (done_ps, commands))
-        self.busy_ps += max(0, done_ps - max(now_ps, self._busy_until_ps))
+        self._busy_ps += max(0, done_ps - max(now_ps, self._busy_until_ps))
         self._busy_until_ps = max(self._busy_until_ps, done_ps)
         return now_ps, done_ps
 
@@ -150,5 +150,5 @@ class FlashAnalyticModel(DeterminateModel):
         start_ps = max(now_ps, self._free_ps[is_write])
         service_ps = ceil(num_bytes * self._ps_per_byte[is_write])
         self._free_ps[is_write] = start_ps + service_ps
-        self.busy_ps += service_ps
+        self._busy_ps += service_ps
         return start_ps, start_ps + service_ps + self._latency_ps[is_write]

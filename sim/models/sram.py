@@ -66,6 +66,6 @@ class SramModel(DeterminateModel):
     def _worked(self, start_ps: int, done_ps: int) -> tuple[int, int]:
         """Count the time in which at least one bank works."""
         if done_ps > self._busy_until_ps:
-            self.busy_ps += done_ps - max(start_ps, self._busy_until_ps)
+            self._busy_ps += done_ps - max(start_ps, self._busy_until_ps)
             self._busy_until_ps = done_ps
         return start_ps, done_ps + self._latency_ps

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logged import logged
 from toy_serving import BLOCK_BYTES, COSTS, KV_BYTES, TOY, serve, trace_of
 
 from tiergarten.accelerators.serving.costs import Chunk
@@ -20,9 +21,9 @@ LONG_PS = 10**15
 
 def moved_bytes(served, source, destination, cause=None):
     return sum(
-        row[2]
-        for row in served.system.log
-        if (row[1].source, row[1].destination) == (source, destination) and cause in (None, row[3])
+        row.num_bytes
+        for row in logged(served.system)
+        if (row.source, row.destination) == (source, destination) and cause in (None, row.cause)
     )
 
 
@@ -235,8 +236,5 @@ def test_same_trace_gives_the_same_log():
     rng = np.random.default_rng(0)
     paths = [rng.integers(0, 3, rng.integers(1, 5)).tolist() for _ in range(40)]
     trace = trace_of(paths, np.cumsum(rng.integers(0, 10**7, 40)), outputs=rng.integers(1, 9, 40))
-    logs = [
-        [(row[0], row[1].name, *row[2:]) for row in serve(trace, (8, 10), "random", link_bytes_per_s=1e8).system.log]
-        for _ in range(2)
-    ]
+    logs = [logged(serve(trace, (8, 10), "random", link_bytes_per_s=1e8).system) for _ in range(2)]
     assert logs[0] == logs[1]

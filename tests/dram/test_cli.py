@@ -54,9 +54,21 @@ def test_faults_are_our_own_errors(trace: Path, tmp_path: Path) -> None:
         assert isinstance(run(app, arguments).exception, error), arguments
 
 
-def test_verify_exits_with_one_when_nothing_matches(shared: Path) -> None:
+def test_files_that_cannot_be_written_are_refused_before_the_work(trace: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        (["replay", str(trace), "--commands", str(tmp_path)], "is a folder"),
+        (["replay", str(trace), "--commands", str(tmp_path / "absent" / "c.csv")], "there is no folder"),
+        (["curve", "--out", str(tmp_path / "absent" / "c.csv")], "there is no folder"),
+        (["curve", "--figure", str(tmp_path / "c.xyz")], "must end in .png"),
+    ):
+        error = run(app, arguments).exception
+        assert isinstance(error, InputError), arguments
+        assert said in str(error)
+
+
+def test_verify_replays_the_chosen_cases(shared: Path) -> None:
     manifest = shared / "golden/ramulator2/manifest.yaml"
-    assert run(app, ["verify", str(manifest), "--only", "no such case"]).exit_code == 1
+    assert isinstance(run(app, ["verify", str(manifest), "--only", "no such case"]).exception, InputError)
     result = run(app, ["verify", str(manifest), "--only", "hbm2_hotset", "--json"])
     assert result.exit_code == 0
     summary = json.loads(result.stdout)

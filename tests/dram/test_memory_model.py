@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
+from tiergarten.dram import parallel
 from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.defaults import default_presets
-from tiergarten.dram.interleave import Interleave, expand_bursts
+from tiergarten.dram.kernels import layout as at
+from tiergarten.dram.kernels.intake import fill_from_parts, fill_from_trace
+from tiergarten.dram.mapping import map_addresses, mapping_shifts
 from tiergarten.dram.memory_model import CycleMemory
 from tiergarten.dram.resolve import resolve
 from tiergarten.dram.sampled import SampledMemory
 from tiergarten.dram.simulate import DramConfig, simulate
+from tiergarten.dram.standard import STANDARDS
 from tiergarten.sim.contracts import AccessBatch
 from tiergarten.sim.tier import TierSpec
 from tiergarten.sim.trace import AddressTrace
@@ -88,19 +92,70 @@ def test_submission_in_between_equals_the_same_trace_at_once() -> None:
     assert times == {n: int(tick) * 833 for n, tick in enumerate(result.done + late)}
 
 
-def test_channels_share_the_load_evenly() -> None:
-    interleave = Interleave(num_channels=5, block_bytes=256)
-    addresses, owners = expand_bursts(np.array([0]), np.array([5 * 256 * 7]), 32)
-    channels, local = interleave.place(addresses)
-    assert np.bincount(channels).tolist() == [7 * 8] * 5
-    assert len(np.unique(channels * (1 << 40) + local)) == len(addresses)
-    assert owners.tolist() == [0] * len(addresses)
+def bursts_of_channel(accesses: AccessBatch, place: tuple[int, int, int, int]) -> list[tuple[int, int]]:
+    """(address within the channel, index of the access) of the bursts that one channel gets, written out."""
+    channel, num_channels, block, burst_bytes = place
+    return [
+        (burst // block // num_channels * block * burst_bytes + burst % block * burst_bytes, owner)
+        for owner, (address, size) in enumerate(
+            zip(accesses.addresses.tolist(), accesses.num_bytes.tolist(), strict=True)
+        )
+        for burst in range(address // burst_bytes, -(-(address + size) // burst_bytes))
+        if burst // block % num_channels == channel
+    ]
 
 
-def test_unaligned_access_touches_every_burst_it_overlaps() -> None:
-    addresses, owners = expand_bursts(np.array([30, 64]), np.array([4, 1]), 32)
-    assert addresses.tolist() == [0, 32, 64]
-    assert owners.tolist() == [0, 0, 1]
+@pytest.mark.parametrize("fill", [fill_from_parts, fill_from_parts.py_func])
+def test_tables_hold_the_bursts_of_their_channel_in_order(fill) -> None:
+    rng = np.random.default_rng(5)
+    accesses = AccessBatch(
+        np.arange(30), rng.integers(0, 1 << 16, 30), rng.integers(1, 3000, 30), rng.integers(0, 2, 30).astype(bool)
+    )
+    memory = CycleMemory(config("DDR4"), num_channels := 3, interleave_bytes=256)
+    parts, owners, channels = memory._parts(7, accesses)
+    found_everywhere = 0
+    for channel in range(num_channels):
+        place = (channel, num_channels, 4, 64)
+        cursor = np.array([0, at.NONE])
+        own, own_owners = parts[channels == channel], owners[channels == channel]
+        found: list[tuple[int, int]] = []
+        while cursor[0] < len(own):
+            table = np.zeros((11, at.REQUEST_COLUMNS), np.int64)
+            rows = table[: fill(table, own, cursor, memory._mapping, place)]
+            found += zip(
+                rows[:, at.REQUEST_ADDRESS].tolist(), own_owners[rows[:, at.REQUEST_REPORT]].tolist(), strict=True
+            )
+            assert (rows[:, at.REQUEST_TICK] == 7).all()
+            assert (rows[:, at.REQUEST_FLAGS] == accesses.is_write[own_owners[rows[:, at.REQUEST_REPORT]]]).all()
+        assert found == bursts_of_channel(accesses, place)
+        found_everywhere += len(found)
+    assert found_everywhere == len(bursts_of_channel(accesses, (0, 1, 4, 64)))
+
+
+@pytest.mark.parametrize("mapper", ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"])
+@pytest.mark.parametrize("standard", STANDARDS.names())
+def test_shifts_map_addresses_as_the_mapper_does(standard: str, mapper: str) -> None:
+    device = resolve(standard, *default_presets(standard))
+    addresses = np.random.default_rng(1).integers(0, 1 << 50, 200) * device.transaction_bytes
+    table = np.zeros((200, at.REQUEST_COLUMNS), np.int64)
+    columns = (np.zeros(200, np.int64), addresses, np.zeros(200, bool), np.full(200, -1))
+    assert fill_from_trace(table, columns, mapping_shifts(device, mapper), 0, device.transaction_bytes) == 200
+    expected = map_addresses(device, mapper, addresses)
+    assert table[:, at.REQUEST_BANK].tolist() == expected.banks.tolist()
+    assert table[:, at.REQUEST_ROW].tolist() == expected.rows.tolist()
+
+
+def test_threads_give_the_times_of_one_channel_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = AccessBatch.one(1, 0, 1 << 20, False), AccessBatch.one(2, 5000, 300_000, True)
+    times = []
+    for workers, worth in ((1, 0), (3, 0)):
+        monkeypatch.setattr(parallel, "num_workers", lambda workers=workers: workers)
+        monkeypatch.setattr(parallel, "WORTH_THREADS", worth)
+        memory = CycleMemory(config("HBM3"), 6)
+        for now_ps, accesses in zip((0, 1_000_000), batch, strict=True):
+            memory.submit(now_ps, accesses)
+        times.append(memory.advance(NEVER_PS - 1).times_ps.tolist())
+    assert times[0] == times[1]
 
 
 def test_sequential_transfer_comes_near_the_peak() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logged import logged
 from machines import GB_PER_S, US, tier, two_tiers
 
 from tiergarten.sim.engine import Engine
@@ -16,7 +17,7 @@ from tiergarten.sim.transfer import Cause
 
 def finish_times(system: System) -> dict[int, int]:
     system.engine.run()
-    return {row[0]: row[7] for row in system.log}
+    return {row.id: row.finished_ps for row in sorted(logged(system), key=lambda row: row.finished_ps)}
 
 
 def test_a_lone_transfer_takes_latency_plus_bytes_over_bandwidth() -> None:
@@ -111,7 +112,7 @@ def test_an_access_by_the_tiers_own_device_uses_no_link() -> None:
     system.read("near", 1000)
     system.write("near", 1000)
     assert finish_times(system) == {0: US, 1: 2 * US}
-    assert [(row[1].source, row[1].destination) for row in system.log] == [("near", COMPUTE), (COMPUTE, "near")]
+    assert [(row.source, row.destination) for row in logged(system)] == [("near", COMPUTE), (COMPUTE, "near")]
 
 
 def test_the_route_is_the_quickest_not_the_shortest() -> None:
@@ -142,7 +143,7 @@ def test_mean_wait_of_random_arrivals_is_that_of_m_d_1() -> None:
     for time_ps in arrivals:
         system.engine.call_at(time_ps, lambda: system.transfer("near", "far", 1000))
     system.engine.run()
-    waits = [row[6] - row[5] for row in system.log]
+    waits = [row.started_ps - row.requested_ps for row in logged(system)]
     assert np.mean(waits) == pytest.approx(rho * service_ps / (2 * (1 - rho)), rel=0.06)  # 3 sigma of this sample
 
 
@@ -161,15 +162,15 @@ def test_no_discipline_loses_bytes_or_exceeds_the_rate(work, sharing: str, full_
         ends = ("near", "far") if forward else ("far", "near")
         system.engine.call_at(time_ps, lambda e=ends, b=num_bytes, c=cause: system.transfer(*e, b, c))
     system.engine.run()
-    assert sorted(row[2] for row in system.log) == sorted(job[1] for job in work)
-    for row in system.log:
-        assert row[5] <= row[6] <= row[7]
-        assert row[7] - row[5] >= row[2] * 1000  # 1 GB/s = 1000 ps per byte
+    assert sorted(row.num_bytes for row in logged(system)) == sorted(job[1] for job in work)
+    for row in logged(system):
+        assert row.requested_ps <= row.started_ps <= row.finished_ps
+        assert row.finished_ps - row.requested_ps >= row.num_bytes * 1000  # 1 GB/s = 1000 ps per byte
     # work conservation: all disciplines finish all work of a direction at the same instant as FIFO
     for ends in (("near", "far"), ("far", "near")) if full_duplex else (None,):
-        rows = sorted(row for row in system.log if ends is None or row[1].source == ends[0])
+        rows = [row for row in logged(system) if ends is None or row.source == ends[0]]
         free = 0
-        for arrival, num_bytes in sorted((row[5], row[2]) for row in rows):
+        for arrival, num_bytes in sorted((row.requested_ps, row.num_bytes) for row in rows):
             free = max(free, arrival) + num_bytes * 1000
         if rows:
-            assert max(row[7] for row in rows) == pytest.approx(free, abs=len(rows))
+            assert max(row.finished_ps for row in rows) == pytest.approx(free, abs=len(rows))

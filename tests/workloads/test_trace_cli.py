@@ -53,7 +53,7 @@ def test_program_goes_to_chakra_and_back(tmp_path):
     [
         (["kernel", "qest", "--out", "x"], "Did you mean 'quest'"),
         (["kernel", "quest", "-s", "token=4", "--out", "x"], "Did you mean 'tokens'"),
-        (["kernel", "quest", "-s", "tokens=many", "--out", "x"], "needs a int"),
+        (["kernel", "quest", "-s", "tokens=many", "--out", "x"], "tokens: Input should be a valid integer.*got 'many'"),
         (["kernel", "quest", "-s", "tokens=33", "--out", "x"], "cannot be run"),
         (["generate", "stream", "-s", "read_share=7", "--out", "x"], "read share"),
         (["stats", "/nowhere/x.trace"], "cannot be read"),

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tiergarten.cli.console import console
+
 app = typer.Typer(
     help="Fit model parameters to measurements and score them on rows that the fit has not seen.", no_args_is_help=True
 )
@@ -42,23 +44,23 @@ def fit(
     if as_json:
         print(json.dumps({"file": str(out), **parameters.model_dump(mode="json")}))
         return
-    error, console = parameters.error, Console()
-    console.print(
+    error, screen = parameters.error, console()
+    screen.print(
         f"per copy   {parameters.per_copy / 1e6:.4g} us  (95 %: {_span(parameters.per_copy_interval)})", highlight=False
     )
-    console.print(
+    screen.print(
         f"bandwidth  {parameters.bandwidth / 1e9:.4g} GB/s  (95 %: {_span(parameters.bandwidth_interval)})",
         highlight=False,
     )
-    console.print(f"mean error {error.fitted_mape:.2%} on {parameters.rows_fitted} rows of the fit", highlight=False)
+    screen.print(f"mean error {error.fitted_mape:.2%} on {parameters.rows_fitted} rows of the fit", highlight=False)
     if error.held_out_mape is not None and error.interval is not None:
         low, high = error.interval
-        console.print(
+        screen.print(
             f"mean error {error.held_out_mape:.2%} (95 %: {low:.2%} to {high:.2%}), worst {error.held_out_worst:.2%} "
             f"on {parameters.rows_held_out} rows it has not seen",
             highlight=False,
         )
-    console.print(f"written to {out}", highlight=False)
+    screen.print(f"written to {out}", highlight=False)
 
 
 @app.command()
@@ -130,30 +132,30 @@ def curve(
             )
         )  # fmt: skip
         return
-    console = Console()
+    screen = console()
     for one in fitted.curves:
         _line(
-            console,
+            screen,
             f"{one.read_percent:5.0f} % reads  {one.latencies_ns[0]:7.1f} ns at {one.bandwidths_GBps[0]:8.2f} GB/s to "
             f"{one.latencies_ns[-1]:7.1f} ns at {one.bandwidths_GBps[-1]:8.2f} GB/s",
         )
     if fitted.num_over_saturated:
-        _line(console, f"{fitted.num_over_saturated} over-saturated points are in neither fit nor score")
-    _line(console, f"mean error {fitted.fitted_error:.2%} on {fitted.num_fitted} points of the fit")
+        _line(screen, f"{fitted.num_over_saturated} over-saturated points are in neither fit nor score")
+    _line(screen, f"mean error {fitted.fitted_error:.2%} on {fitted.num_fitted} points of the fit")
     for name, found in scores.items():
         if found is not None:
             low, high = found.interval
             points = num_used if name.startswith("model") else fitted.num_held_out
             _line(
-                console,
+                screen,
                 f"{name:17}  mean error {found.mean:.2%} (95 %: {low:.2%} to {high:.2%}), worst {found.worst:.2%} "
                 f"on {points} points it has not seen",
             )
-    _line(console, f"written to {out}")
+    _line(screen, f"written to {out}")
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+def _line(screen: Console, text: str) -> None:
+    screen.print(text, highlight=False, soft_wrap=True)
 
 
 def _conditions(where: list[str] | None) -> dict[str, str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 app = typer.Typer(
     help="Evaluate DRAM controller designs (DRAMSys and DRAMGym's ten knobs) on address traces.", no_args_is_help=True
@@ -72,7 +73,7 @@ def evaluate(
                 table.add_row(f"{name}.{cause}", f"{share:,.6g}")
         else:
             table.add_row(name, f"{value:,.6g}" if isinstance(value, float) else f"{value:,}")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from tiergarten.cli.console import console
 from tiergarten.cli.progress import Bar
 from tiergarten.sim.errors import InputError, Problem
 
@@ -25,6 +25,23 @@ Settings = Annotated[
     list[str],
     typer.Option("--set", help="controller.NAME=VALUE, a size (rank=2) or a timing in CK (nRCD=20); repeatable."),
 ]
+
+
+FIGURE_FORMS = (".png", ".pdf", ".svg")
+
+
+def _check_outputs(*paths: Path | None, figure: Path | None = None) -> None:
+    """Refuse, before any work is done, files that cannot be written."""
+    problems = []
+    for path in (*paths, figure):
+        if path is not None and path.is_dir():
+            problems.append(Problem("is a folder; name a file", file=str(path)))
+        elif path is not None and not path.parent.is_dir():
+            problems.append(Problem(f"there is no folder {path.parent}", file=str(path)))
+    if figure is not None and figure.suffix.lower() not in FIGURE_FORMS:
+        problems.append(Problem(f"a figure's name must end in {', '.join(FIGURE_FORMS)}", file=str(figure)))
+    if problems:
+        raise InputError(problems)
 
 
 def _config(standard: str, org: str, timing: str, settings: list[str]) -> Any:
@@ -68,7 +85,7 @@ def list_standards(as_json: Json = False) -> None:
     table = Table("standard", "organisations", "speed bins", "source")
     for name, standard in STANDARDS.items():
         table.add_row(name, "\n".join(standard.orgs), "\n".join(standard.bins), standard.source)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -89,6 +106,7 @@ def replay(
     from tiergarten.dram.simulate import check_trace, simulate
     from tiergarten.dram.traces import read_address_trace
 
+    _check_outputs(commands)
     config = _config(standard, org, timing, settings)
     accesses = read_address_trace(trace)
     check_trace(accesses, config.device, str(trace))
@@ -102,7 +120,7 @@ def replay(
     table = Table("", "", title=config.device.name, show_header=False)
     for name, value in summary.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:.4g}")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -111,32 +129,36 @@ def verify(
     only: Annotated[str, typer.Option(help="Only the cases whose id contains this.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Replay every case of a manifest and compare all commands and requests. Exits with 1 on any difference.
+    """Replay every case of a manifest and compare all commands, requests and counters.
+
+    Exits with 1 on any difference, with 2 if the manifest or one of its files cannot be used.
 
     Example:  tiergarten dram verify manifest.yaml --only hbm3
     """
-    from tiergarten.dram.verify import load_manifest, summarise, verify_cases
+    from tiergarten.dram.manifest import read_manifest
+    from tiergarten.dram.verify import summarise, verify_cases
 
-    loaded = load_manifest(manifest)
-    total = len(loaded["cases"])
+    cases = read_manifest(manifest, only)
+    if not cases:
+        raise InputError(Problem(f"no case's id contains {only!r}" if only else "no cases", file=str(manifest)))
     outcomes = []
     with Bar("verifying", silent=False) as bar:
-        for outcome in verify_cases(manifest, loaded, only):
+        for outcome in verify_cases(cases):
             outcomes.append(outcome)
-            bar.update(len(outcomes) / total)
+            bar.update(len(outcomes) / len(cases))
     summary = summarise(outcomes)
     if as_json:
         print(json.dumps(summary))
     else:
-        console = Console()
+        screen = console()
         for outcome in outcomes:
             if not outcome.is_exact:
-                console.print(f"[red]{outcome.name}[/]")
-                console.print(outcome.difference, markup=False, highlight=False)
-        for what in ("cases_exact", "commands_matched", "requests_matched"):
+                screen.print(f"[red]{outcome.name}[/]")
+                screen.print(outcome.difference, markup=False, highlight=False)
+        for what in ("cases_exact", "commands_matched", "requests_matched", "counters_matched"):
             whole = what.removesuffix("_exact").removesuffix("_matched")
-            console.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
-    if summary["cases_exact"] != summary["cases"] or not outcomes:
+            screen.print(f"{whole}: {summary[what]:,} of {summary[whole]:,} equal", highlight=False)
+    if summary["cases_exact"] != summary["cases"]:
         raise typer.Exit(1)
 
 
@@ -147,7 +169,17 @@ def curve(
     timing: Timing = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
     channels: Annotated[int, typer.Option(min=1, help="Channels that work alike; multiplies the bandwidths.")] = 1,
+    setup: Annotated[
+        str, typer.Option(help="A published set-up, ddr5-4800 or ddr4-2666, in place of all options above.")
+    ] = "",
     probes: Annotated[int, typer.Option(min=10, help="Reads of the pointer chase a point.")] = 4000,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="CSV with read_percent, bandwidth_GBps, latency_ns to compare with and to draw dashed."),
+    ] = None,
+    reference_name: Annotated[
+        str, typer.Option(help="Which `config` or `system` of the reference file, where it holds several.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the points to this CSV file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the curves into this file (png, pdf, svg).")] = None,
     as_json: Json = False,
@@ -157,9 +189,17 @@ def curve(
     Example:  tiergarten dram curve --standard DDR5 --timing DDR5_4800AN --channels 16 --figure curves.png
     """
     from tiergarten.dram.mess import PAUSES, READ_PERCENTS, measure_curves, refresh_limit_bytes_per_s, unloaded_ps
+    from tiergarten.dram.mess_compare import compare_curves, read_reference
     from tiergarten.dram.mess_output import curve_table, draw_curves, write_table
+    from tiergarten.dram.mess_setups import published_setup
 
-    config = _config(standard, org, timing, settings)
+    _check_outputs(out, figure=figure)
+    if setup:
+        published = published_setup(setup)
+        config, channels = published.config, published.channels
+    else:
+        config = _config(standard, org, timing, settings)
+    others = read_reference(reference, reference_name) if reference else None
     points = []
     with Bar("measuring", silent=False) as bar:
         for point in measure_curves(config, probes=probes):
@@ -170,9 +210,10 @@ def curve(
     if out:
         write_table(table, out)
     if figure:
-        draw_curves(table, config.device.peak_bytes_per_s * channels, limit, config.device.name, figure)
+        lines = {"peak": config.device.peak_bytes_per_s * channels, "refresh limit": limit}
+        draw_curves(table, lines, f"{config.device.name}, {channels} channel(s)", figure, others)
     curves = table.groupby("read_percent")
-    features = {
+    features: dict[str, Any] = {
         "unloaded_formula_ps": unloaded_ps(config),
         "peak_bytes_per_s": config.device.peak_bytes_per_s * channels,
         "refresh_limit_bytes_per_s": limit,
@@ -180,19 +221,44 @@ def curve(
         "max_bytes_per_s": {int(share): float(value) for share, value in curves["bandwidth_bytes_per_s"].max().items()},
         "max_latency_ps": {int(share): float(value) for share, value in curves["latency_ps"].max().items()},
     }
+    compared = compare_curves(table, others) if others is not None else None
     if as_json:
-        print(json.dumps({"features": features, "points": table.to_dict("records")}))
+        result = {"features": features, "points": table.to_dict("records")}
+        print(json.dumps(result if compared is None else result | {"reference": compared.to_dict("records")}))
         return
     shown = Table("reads %", "max GB/s", "max latency ns", title=f"{config.device.name}, {channels} channel(s)")
     for share in sorted(features["max_bytes_per_s"], reverse=True):
         rate, latency = features["max_bytes_per_s"][share], features["max_latency_ps"][share]
         shown.add_row(str(share), f"{rate / 1e9:.1f}", f"{latency / 1e3:.1f}")
-    console = Console()
-    console.print(shown)
+    screen = console()
+    screen.print(shown)
     peak, lowest = features["peak_bytes_per_s"] / 1e9, features["unloaded_ps"] / 1e3
-    console.print(
+    screen.print(
         f"peak {peak:.1f} GB/s, refresh limit {limit / 1e9:.1f} GB/s, unloaded {lowest:.1f} ns", highlight=False
     )
+    if compared is not None:
+        screen.print(_comparison(compared))
+
+
+def _comparison(compared: Any) -> Table:
+    """Ours beside the reference, a row a read share."""
+    columns = {
+        "max GB/s": "max_GBps",
+        "ref.": "reference_max_GBps",
+        "%": "max_difference_pct",
+        "unloaded ns": "unloaded_ns",
+        "ref. ": "reference_unloaded_ns",
+        "% ": "unloaded_difference_pct",
+        "latency error %": "latency_error_pct",
+        "less a constant": "latency_error_one_constant_pct",
+    }
+    table = Table("reads %", *columns, title="ours beside the reference")
+    for row in compared.to_dict("records"):
+        cells = [
+            f"{row[key]:+.1f}" if key.endswith("difference_pct") else f"{row[key]:.1f}" for key in columns.values()
+        ]
+        table.add_row(f"{row['read_percent']:g}", *cells)
+    return table
 
 
 @app.command()
@@ -228,4 +294,4 @@ def bench(
             f"{reference:,}" if reference else "-",
             f"{row['requests_per_s'] / reference:.1f}" if reference else "-",
         )
-    Console().print(table)
+    console().print(table)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 app = typer.Typer(help="Compositions of experts: many models behind a router on one node.", no_args_is_help=True)
 
@@ -61,9 +62,9 @@ def compare(
     if as_json:
         print(json.dumps({"figure": str(picture), "points": json.loads(drawn.data.to_json(orient="records"))}))
     elif not quiet:
-        console = Console()
-        console.print(_steps_table(drawn.data))
-        console.print(f"Figure: {picture}", highlight=False)
+        screen = console()
+        screen.print(_steps_table(drawn.data))
+        screen.print(f"Figure: {picture}", highlight=False)
 
 
 @app.command()
@@ -93,9 +94,9 @@ def footprint(
     if as_json:
         print(json.dumps({"figure": str(picture), "points": rows}))
     elif not quiet:
-        console = Console()
-        console.print(_nodes_table(drawn.data))
-        console.print(f"Figure: {picture}", highlight=False)
+        screen = console()
+        screen.print(_nodes_table(drawn.data))
+        screen.print(f"Figure: {picture}", highlight=False)
 
 
 def expert_numbers(text: str) -> list[int]:

@@ -1,7 +1,6 @@
 """`tiergarten flash`: check the flash model against MQSim, measure its speed, make curves from it."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,15 +21,12 @@ def verify(
 
     Example: tiergarten flash verify golden/mqsim/manifest.yaml --case tlc4_randread_4k_qd32
     """
-    from rich.console import Console
-    from rich.progress import track
-
+    from tiergarten.cli.progress import track
     from tiergarten.sim.flash.verify import read_manifest, select_cases, verify_case
 
     content = read_manifest(manifest)
     names = select_cases(content, case or [])
-    progress = track(names, description="replaying", console=Console(stderr=True), transient=True)
-    reports = [verify_case(content, manifest.parent, name) for name in progress]
+    reports = [verify_case(content, manifest.parent, name) for name in track("replaying", names, as_json)]
     missed = [report for report in reports if not report.passed]
     if as_json:
         print(
@@ -45,8 +41,9 @@ def verify(
 
 
 def _print_reports(reports: list) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tiergarten.cli.console import console
 
     table = Table("case", "requests", "compared by", "result")
     for report in reports:
@@ -57,11 +54,11 @@ def _print_reports(reports: list) -> None:
             "request" if report.is_exact else worst,
             "[green]ok[/]" if report.passed else "[red]MISS[/]",
         )
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for report in reports:
         if not report.passed:
-            console.print(f"[bold]{report.name}[/]\n{report.difference}", highlight=False)
+            screen.print(f"[bold]{report.name}[/]\n{report.difference}", highlight=False)
     exact = [report for report in reports if report.is_exact]
     print(
         f"{sum(r.passed for r in reports)} / {len(reports)} cases pass; "
@@ -82,8 +79,9 @@ def bench(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from tiergarten.cli.console import console
 
     table = Table("workload", "requests", "pages", "CPU s", "requests/s", "pages/s")
     for row in rows:
@@ -95,7 +93,7 @@ def bench(as_json: Json = False) -> None:
             f"{row.requests / row.cpu_s:,.0f}",
             f"{row.pages / row.cpu_s:,.0f}",
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -151,14 +149,15 @@ def points(
     if as_json:
         print(json.dumps([asdict(point) for point in found], indent=1))
     else:
-        from rich.console import Console
         from rich.table import Table
+
+        from tiergarten.cli.console import console
 
         table = Table("drive", "point", "published", "ours", "deviation", "source")
         for p in found:
             table.add_row(
                 p.drive, p.what, f"{p.published:,.4g} {p.unit}", f"{p.ours:,.4g}", f"{p.deviation:+.1%}", p.source
             )
-        Console(width=None if sys.stdout.isatty() else 150).print(table)
+        console().print(table)
     if any(abs(point.deviation) > TOLERANCE for point in found):
         raise typer.Exit(1)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 if TYPE_CHECKING:
     from tiergarten.calibration.measure.item import Item
@@ -69,7 +70,7 @@ def measure(
     table = Table("item", "status", "rows", "seconds", "best figure, or why there is none")
     for line in summary(out, manifest):
         table.add_row(line.name, line.status, str(line.rows), f"{line.seconds:.1f}", line.figure)
-    Console().print(table)
+    console().print(table)
     if dry_run:
         print("dry run: tiny sizes on a stand-in device; none of these numbers is a measurement")
     print(f"written to {out}")
@@ -97,7 +98,7 @@ def _print_list(items: "tuple[Item, ...]", as_json: bool) -> None:
     for item in items:
         limits = f"{item.limit_s} ({item.quick_limit_s})"
         table.add_row(item.name, item.group, ", ".join(item.needs), limits, item.summary)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command("predict-decode")
@@ -132,4 +133,4 @@ def score_decode(folder: Folder, as_json: Json = False) -> None:
             row["placement"], str(row["context"]), str(row["batch"]), f"{row['predicted_ms']:.3f}",
             f"{row['measured_ms']:.3f}", f"{row['error']:+.1%}",
         )  # fmt: skip
-    Console().print(table)
+    console().print(table)

@@ -1,10 +1,14 @@
 """A progress bar on standard error that shows itself only when the work takes more than a second."""
 
 import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
 
 
 class Bar:
@@ -36,3 +40,11 @@ class Bar:
     ) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+
+def track(title: str, items: Sequence[T], silent: bool) -> Iterator[T]:
+    """The items, one after the other, under a bar."""
+    with Bar(title, silent) as bar:
+        for done, item in enumerate(items):
+            yield item
+            bar.update((done + 1) / len(items))

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 app = typer.Typer(help="Request traces: inspect, convert, generate, and measure hit rates.", no_args_is_help=True)
 
@@ -96,7 +97,7 @@ def hit_rate(
     table = Table("policy", *(name for name in frame.columns if name != "policy"))
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{value:.6f}" if isinstance(value, float) else str(value) for value in row))
-    Console().print(table)
+    console().print(table)
 
 
 def _summary(trace: Any) -> dict[str, Any]:
@@ -137,4 +138,4 @@ def _print(values: dict[str, Any], as_json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in values.items():
         table.add_row(name, f"{value:,.4g}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    console().print(table)

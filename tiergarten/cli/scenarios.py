@@ -1,13 +1,15 @@
 """run, validate, show, list, sweep, compare, report."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from tiergarten.cli.console import console
 
 TOP_LEVEL = True
 app = typer.Typer()
@@ -20,6 +22,9 @@ Overrides = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder that result folders are written to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+SHOWN_METRICS = 7
+"""Columns of metrics that the table of a sweep has room for; the rest is in its folder."""
+PERCENTILE = re.compile(r"_(mean|p\d+)(?=_|$)")
 
 
 @app.command()
@@ -34,7 +39,7 @@ def run(
 ) -> None:
     """Run a scenario and write its result folder.
 
-    Example:  tiergarten run kv-tiers --set policies.eviction=s3-fifo --set tiers.ddr.capacity='512 GiB'
+    Example:  tiergarten run kv-tiers --set policies.eviction=s3fifo --set tiers.nvme.capacity='1 TB'
     """
     from tiergarten.api import run_scenario
     from tiergarten.cli.progress import Bar
@@ -47,10 +52,10 @@ def run(
     if as_json:
         print(json.dumps({"folder": str(folder), "metrics": result.metrics}, allow_nan=False))
     elif not quiet:
-        console = Console()
-        console.print(metrics_table(result.metrics, loaded.schema.title or loaded.name))
+        screen = console()
+        screen.print(metrics_table(result.metrics, loaded.schema.title or loaded.name))
         page = folder / "report.html"
-        console.print(
+        screen.print(
             f"{len(result.laws)} conservation laws hold. Results: {page if page.exists() else folder}", highlight=False
         )
 
@@ -96,13 +101,14 @@ def show(
     elif as_json:
         print(json.dumps({"hash": loaded.hash, "scenario": strip_provenance(loaded.tree.value)}))
     else:
-        Console().print(tier_graph(loaded.schema), markup=False, highlight=False)
+        console().print(tier_graph(loaded.schema), markup=False, highlight=False)
 
 
 @app.command("list")
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="devices, tiers, policies, workloads, kernels or scenarios; all when left out.")
+        str | None,
+        typer.Argument(help="devices, tiers, links, policies, workloads, kernels or scenarios; all when left out."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -116,14 +122,14 @@ def list_(
     if as_json:
         print(json.dumps(listing))
         return
-    console = Console()
+    screen = console()
     for kind, entries in listing.items():
         table = Table(title=kind, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2))
         table.add_column(no_wrap=True, style="cyan")
         table.add_column()
         for name, text in entries.items():
             table.add_row(name, text)
-        console.print(table)
+        screen.print(table)
 
 
 @app.command()
@@ -146,7 +152,7 @@ def sweep(
 ) -> None:
     """Run every point of a sweep; points that are already there are not run again, so a killed sweep resumes.
 
-    Example:  tiergarten sweep kv-tiers --vary tiers.ddr.capacity='[128 GiB, 256 GiB, 512 GiB]'
+    Example:  tiergarten sweep kv-tiers --vary tiers.nvme.capacity='[256 GB, 512 GB, 1 TB]'
     """
     from tiergarten.api import run_sweep
     from tiergarten.cli.progress import Bar
@@ -159,7 +165,9 @@ def sweep(
     if as_json:
         print(json.dumps({"folder": str(folder), "points": table.to_pylist()}))
     elif not quiet:
-        Console().print(f"{len(table)} points: {folder / 'report.html'}", highlight=False)
+        screen = console()
+        screen.print(points_table(table.to_pylist(), loaded.name))
+        screen.print(f"{len(table)} points, every metric and figure: {folder / 'report.html'}", highlight=False)
 
 
 @app.command()
@@ -189,7 +197,7 @@ def compare(
     for row in rows:
         change = "" if row["change_percent"] is None else f"{row['change_percent']:+.2f}%"
         table.add_row(row["metric"], _number(row["first"]), _number(row["second"]), change, row["verdict"])
-    Console().print(table)
+    console().print(table)
     if page is not None:
         print(page)
 
@@ -223,8 +231,38 @@ def metrics_table(metrics: dict[str, Any], title: str) -> Table:
     return table
 
 
+def points_table(points: list[dict[str, Any]], title: str) -> Table:
+    """The points of a sweep: what was set, and the first metrics that differ between points by more than 1 %.
+
+    Of a mean and its percentiles only the first is shown.
+    """
+    keys = [name for name in points[0] if name.startswith("set.")]
+    metrics = [name for name in points[0] if name not in keys and name != "error"]
+    differing = [name for name in metrics if _differs([point[name] for point in points])]
+    shown = list({PERCENTILE.sub("", name): name for name in reversed(differing)}.values())[: -SHOWN_METRICS - 1 : -1]
+    failed = any(point["error"] for point in points)
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for key in keys:
+        table.add_column(key.removeprefix("set."), overflow="fold", style="cyan")
+    for name in shown:
+        table.add_column(name, justify="right", overflow="fold")
+    if failed:
+        table.add_column("error", overflow="fold", style="red")
+    for point in points:
+        cells = [str(point[key]) for key in keys] + [_number(point[name]) for name in shown]
+        table.add_row(*cells, *([point["error"]] if failed else []))
+    return table
+
+
+def _differs(values: list[Any]) -> bool:
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return bool(numbers) and max(numbers) - min(numbers) > 0.01 * max(abs(min(numbers)), abs(max(numbers)))
+
+
 def _number(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if value is None:
+        return ""
+    if isinstance(value, (bool, str)):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"

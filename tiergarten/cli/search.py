@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from tiergarten.cli.console import console
 
 TOP_LEVEL = True
 app = typer.Typer()
@@ -37,13 +38,13 @@ def search(
     if as_json:
         print(json.dumps({"folder": str(folder), **summary}))
     elif not quiet:
-        console = Console()
-        console.print(
+        screen = console()
+        screen.print(
             f"best {summary['metric']} {summary['best_value']:.6g} in {summary['evaluations']} evaluations",
             highlight=False,
         )
         for key, value in summary["best"].items():
-            console.print(f"  {key} = {value}", highlight=False)
+            screen.print(f"  {key} = {value}", highlight=False)
         for name, value in summary["baselines"].items():
-            console.print(f"  {name:10} {value:.6g}", highlight=False)
-        console.print(f"run it again: tiergarten run {folder / 'best.yaml'}", highlight=False)
+            screen.print(f"  {name:10} {value:.6g}", highlight=False)
+        screen.print(f"run it again: tiergarten run {folder / 'best.yaml'}", highlight=False)

@@ -87,7 +87,7 @@ def kernel(
     except ConservationError as error:
         typer.echo(f"failed: {error}", err=True)
         raise typer.Exit(1) from error
-    except (ValueError, IndexError, ZeroDivisionError) as error:
+    except (ValueError, IndexError, ArithmeticError, MemoryError) as error:
         from tiergarten.sim.errors import TiergartenError
 
         raise TiergartenError(f"{chosen}: this shape cannot be run: {error}") from error
@@ -260,24 +260,27 @@ def _configured(kind: Any, name: str, settings: list[str]) -> Any:
     """A dataclass with the given fields set; TiergartenError names what is wrong."""
     from dataclasses import fields
 
-    from tiergarten.sim.errors import TiergartenError, did_you_mean
+    from tiergarten.sim.errors import TiergartenError
+    from tiergarten.sim.params import configured
 
-    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    texts = {field.name for field in fields(kind) if isinstance(field.default, str)}
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or key not in defaults:
-            raise TiergartenError(f"--set {setting}: {name} has no parameter {key!r}. {did_you_mean(key, defaults)}")
-        try:
-            value = text if isinstance(defaults[key], str) else json.loads(text)
-            value = tuple(value) if isinstance(defaults[key], tuple) else type(defaults[key])(value)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise TiergartenError(f"--set {setting}: needs a {type(defaults[key]).__name__}") from error
-        values[key] = value
+        if not equals:
+            raise TiergartenError(f"--set {setting}: write it as PARAMETER=VALUE")
+        values[key] = text if key in texts else _value(text)
     try:
-        return kind(**values)
-    except (ValueError, TypeError) as error:
-        raise TiergartenError(str(error)) from error
+        return configured(kind, values)
+    except ValueError as error:
+        raise TiergartenError(f"--set: {name}: {error}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _generated(pattern: Any, seed: int) -> "AddressTrace":
@@ -344,12 +347,13 @@ def _print_kernel(found: dict[str, Any]) -> None:
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tiergarten.cli.console import console
 
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or column == "what it is" else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None).print(table)
+    console().print(table)

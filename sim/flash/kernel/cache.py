@@ -4,9 +4,8 @@ A write is done when its data are in DRAM. The first write of a page inside a wi
 stay until evicted. Writes stop entering when too many sectors are on their way to flash.
 """
 
-import numpy as np
-
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
+from tiergarten.sim.flash.kernel.borrow import float_at
 from tiergarten.sim.flash.kernel.events import Event, push_event
 from tiergarten.sim.flash.kernel.journal import put
 from tiergarten.sim.flash.kernel.layout import NONE, After, Glob, Lpn, Op, Param, Req, Slot, Source, Txn
@@ -28,7 +27,7 @@ def dram_ns(m, num_bytes):
         m[Param.CACHE_T_RCD_CL],
         m[Param.CACHE_T_RP],
     )
-    pair_ns = m[Param.DRAM_PAIR_NS : Param.DRAM_PAIR_NS + 1].view(np.float64)[0]
+    pair_ns = float_at(m, Param.DRAM_PAIR_NS)
     if num_bytes <= row:
         return first + int(float(num_bytes // burst // 2) * pair_ns)
     rows = float(int(float(row // burst // 2) * pair_ns + precharge)) * float(num_bytes // row // 2)

@@ -6,7 +6,7 @@ from tiergarten.sim.flash.kernel.blocks import erase_block
 from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
 from tiergarten.sim.flash.kernel.channel import pages_ready, send_waiting_page, start_array
-from tiergarten.sim.flash.kernel.events import CODE_BITS, Event, drop_first_event
+from tiergarten.sim.flash.kernel.events import CODE_BITS, LANE_BITS, NO_EVENT, Event, take_next
 from tiergarten.sim.flash.kernel.garbage import (
     RESERVED_BLOCKS,
     collect_if_needed,
@@ -39,7 +39,8 @@ from tiergarten.sim.flash.kernel.layout import (
     Unit,
 )
 from tiergarten.sim.flash.kernel.mapping import enqueue_placed, map_page_arrived, translate_or_wait, unlock
-from tiergarten.sim.flash.kernel.records import free_txn, map_page_at, plane_at, take_first
+from tiergarten.sim.flash.kernel.pcie import TO_DEVICE, TO_HOST
+from tiergarten.sim.flash.kernel.records import free_txn, map_page_at, note_readiness, plane_at, take_first
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch, visit_units
 from tiergarten.sim.flash.kernel.suspension import IN_ARRAY, giving_way_ns, resume_if_quiet
 from tiergarten.sim.jit import njit
@@ -200,6 +201,7 @@ def program_or_erase_ended(m, leader):
         collect_if_stuck(m, plane, page)
         t = after
     m[unit + Unit.BUSY] -= 1
+    note_readiness(m, unit)
     m[unit + Unit.PROGRAM_PLANE] = NONE
     m[unit + Unit.PHASE] = 0
 
@@ -227,6 +229,7 @@ def data_sent(m, channel):
     page_read(m, t)
     m[plane + Plane.BUSY] = 0
     m[unit + Unit.BUSY] -= 1
+    note_readiness(m, unit)
     if m[Param.MODERN]:
         resume_if_quiet(m, unit)
     m[channel + Channel.BUSY] = 0
@@ -247,17 +250,13 @@ def dram_done(m, access):
 
 @njit(cache=True)
 def handle(m, kind, about, number):
-    """Act on one event."""
+    """Act on one of the drive's events."""
     if kind == Event.DATA_SENT:
         data_sent(m, about)
     elif kind == Event.ARRAY_READY:
         array_ready(m, about, number)
     elif kind == Event.COMMAND_SENT:
         command_sent(m, about)
-    elif kind == Event.TO_DEVICE:
-        deliver(m, 0)
-    elif kind == Event.TO_HOST:
-        deliver(m, 1)
     elif kind == Event.DRAM_DONE:
         dram_done(m, about)
     elif kind == Event.ARRIVAL:
@@ -276,26 +275,37 @@ def process_events(m, until, stop_at_completion):
 
     Returns a Status. OUT_OF_JOURNAL asks the caller for a longer journal; the other two name what the drive has run out of.
     """
-    heap = m[Param.HEAP_AT]
-    while m[Glob.HEAP_SIZE] > 0 and m[heap] <= until:
+    while True:
+        time = m[Glob.NEXT_TIME]
+        number = m[Glob.NEXT_KEY] >> LANE_BITS
+        direction = NONE
+        for way in (TO_DEVICE, TO_HOST):
+            link_time = m[Glob.LINK_TIME + way]
+            if link_time < time or (link_time == time and m[Glob.LINK_NUMBER + way] < number):
+                time = link_time
+                number = m[Glob.LINK_NUMBER + way]
+                direction = way
+        if time > until or time == NO_EVENT:
+            return Status.REACHED
         if m[Glob.LIVE_TXN] > m[Param.TXN_LIMIT]:
             return Status.OUT_OF_TXNS
         if m[Glob.JOURNAL_LENGTH] > m[Param.JOURNAL_LIMIT]:
             return Status.OUT_OF_JOURNAL
-        m[Glob.NOW] = m[heap]
-        number = m[heap + 1]
-        code = m[heap + 2]
-        drop_first_event(m)
+        m[Glob.NOW] = time
         m[Glob.EVENTS] += 1
-        handle(m, code & ((1 << CODE_BITS) - 1), code >> CODE_BITS, number)
+        if direction != NONE:
+            m[Glob.LINK_TIME + direction] = NO_EVENT
+            deliver(m, direction)
+        else:
+            code = take_next(m)
+            handle(m, code & ((1 << CODE_BITS) - 1), code >> CODE_BITS, number)
         if m[Glob.OUT_OF_BLOCKS]:
             return Status.OUT_OF_BLOCKS
         if stop_at_completion and m[Glob.DONE_HEAD] != NONE:
             return Status.COMPLETION
-    return Status.REACHED
 
 
 @njit(cache=True)
 def run(memory, until, stop_at_completion):
-    """`process_events` without counting references to the memory."""
+    """`process_events` on a bare pointer to the memory."""
     return process_events(borrowed(memory), until, stop_at_completion)

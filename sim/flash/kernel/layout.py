@@ -91,6 +91,11 @@ class Glob(IntEnum):
     ERASE_SUSPENSIONS = 68
     EVENTS = 69
     USER_PAGES = 70
+    # the event at hand; behind the constants
+    NEXT_TIME = 181
+    NEXT_KEY = 182
+    LINK_TIME = 183  # by direction
+    LINK_NUMBER = 185
 
 
 class Param(IntEnum):
@@ -191,6 +196,7 @@ class Param(IntEnum):
     TXN_LIMIT = 173
     PLANE_MAP_AT = 174
     SECTOR_SHIFT = 175
+    LANE_AT = 180
     DATA_BYTES_SEEN = 176  # the size asked for last, and its time
     DATA_NS_SEEN = 177
     PAYLOAD_BYTES_SEEN = 178
@@ -285,6 +291,7 @@ class Unit(IntEnum):
     SUSPENSIONS = 5
     WRITE_SINCE = 6
     CHANNEL = 7
+    BIT = 32
     # its queues
     MAPPING_READS = 8
     GC_READS = 11
@@ -294,7 +301,7 @@ class Unit(IntEnum):
     GC_WRITES = 23
     MAPPING_WRITES = 26
     ERASES = 29
-    WORDS = 32
+    WORDS = 40
 
 
 class Channel(IntEnum):
@@ -302,6 +309,7 @@ class Channel(IntEnum):
     TURN = 1  # next unit to be visited
     SENDING = 2
     FIRST_UNIT = 3
+    READY_UNITS = 13  # bit set of units that could take a command
     # pages that wait to be sent out
     MAPPING_DATA = 4
     USER_DATA = 7

@@ -5,10 +5,9 @@ A payload is cut into packets (TLPs); every packet carries header, data-link and
 
 from enum import IntEnum
 
-import numpy as np
-
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
-from tiergarten.sim.flash.kernel.events import Event, push_event
+from tiergarten.sim.flash.kernel.borrow import float_at
+from tiergarten.sim.flash.kernel.events import push_delivery
 from tiergarten.sim.flash.kernel.layout import Glob, Param, Req
 from tiergarten.sim.jit import njit
 
@@ -41,7 +40,7 @@ def payload_ns(m, num_bytes):
     wire = num_bytes // payload * (payload + overhead)
     if num_bytes % payload:
         wire += num_bytes % payload + overhead
-    rate = m[Param.LANE_BYTES_PER_NS : Param.LANE_BYTES_PER_NS + 1].view(np.float64)[0]
+    rate = float_at(m, Param.LANE_BYTES_PER_NS)
     m[Param.PAYLOAD_BYTES_SEEN] = num_bytes
     m[Param.PAYLOAD_NS_SEEN] = int((wire + lanes - 1) // lanes / rate)
     return m[Param.PAYLOAD_NS_SEEN]
@@ -73,7 +72,7 @@ def place_in_ring(m, direction, number):
 def start_message(m, direction):
     """Put the first waiting message on the wire."""
     message = m[place_in_ring(m, direction, m[Glob.TO_DEVICE_FIRST + 2 * direction])]
-    push_event(m, m[Glob.NOW] + message_ns(m, message), Event.TO_DEVICE + direction, 0)
+    push_delivery(m, m[Glob.NOW] + message_ns(m, message), direction)
 
 
 @njit(cache=True)

@@ -150,12 +150,23 @@ def queue_of(op, source):
 
 
 @njit(cache=True)
+def note_readiness(m, unit):
+    """Tell the unit's channel whether the unit could take a command: it has work, and outside modern mode nothing under way."""
+    channel = m[unit + Unit.CHANNEL]
+    if m[unit + Unit.QUEUED] and (m[Param.MODERN] or m[unit + Unit.BUSY] == 0):
+        m[channel + Channel.READY_UNITS] |= m[unit + Unit.BIT]
+    else:
+        m[channel + Channel.READY_UNITS] &= ~m[unit + Unit.BIT]
+
+
+@njit(cache=True)
 def enqueue(m, t):
     """Put a placed transaction into its unit's queue."""
     unit = m[m[t + Txn.PLANE] + Plane.UNIT]
     op = m[t + Txn.OP]
     append(m, unit + queue_of(op, m[t + Txn.SOURCE]), t)
     m[unit + Unit.QUEUED] += 1
+    note_readiness(m, unit)
     m[Glob.HAS_NEW_WORK] = 1
     if op != Op.READ and m[unit + Unit.WRITE_SINCE] == NONE:
         m[unit + Unit.WRITE_SINCE] = m[Glob.NOW]

@@ -5,7 +5,7 @@ With preemption off, or when free blocks run short, the work of garbage collecti
 
 from tiergarten.sim.flash.kernel.channel import send_command
 from tiergarten.sim.flash.kernel.layout import NONE, Channel, Glob, List, Op, Param, Plane, Txn, Unit
-from tiergarten.sim.flash.kernel.records import channel_at, plane_at
+from tiergarten.sim.flash.kernel.records import channel_at, note_readiness, plane_at
 from tiergarten.sim.flash.kernel.suspension import make_room_for_reads, resume, writes_are_overdue
 from tiergarten.sim.jit import njit
 
@@ -82,6 +82,7 @@ def issue(m, unit, first, second):
         collect(m, unit, unit + second, die, page, taken)
     if m[Glob.COMMAND_COUNT]:
         send_command(m, unit)
+        note_readiness(m, unit)
 
 
 @njit(cache=True)
@@ -132,11 +133,10 @@ def write_queues(m, unit, urgent):
 
 @njit(cache=True)
 def serve_unit(m, unit):
-    """Give an idle unit its next command, if it has one."""
-    if m[unit + Unit.QUEUED] == 0:
-        return
+    """Give a unit of its channel's READY_UNITS its next command, if it can take one."""
     modern = m[Param.MODERN]
-    if m[unit + Unit.BUSY] and not modern:
+    if not modern and m[unit + Unit.QUEUED] == m[unit + Unit.USER_READS + List.COUNT]:
+        issue(m, unit, Unit.USER_READS, NONE)
         return
     urgent = collection_is_urgent(m, unit)
     if not (modern and writes_are_overdue(m, unit)):
@@ -161,11 +161,14 @@ def serve_unit(m, unit):
 @njit(cache=True)
 def visit_units(m, channel):
     """Offer a free channel to its units in turn until one has taken it."""
+    if not m[channel + Channel.READY_UNITS]:
+        return
     units = m[Param.UNITS_PER_CHANNEL]
     first = m[channel + Channel.FIRST_UNIT]
     turn = m[channel + Channel.TURN]
     for _ in range(units):
-        serve_unit(m, first + turn * Unit.WORDS)
+        if m[channel + Channel.READY_UNITS] >> turn & 1:
+            serve_unit(m, first + turn * Unit.WORDS)
         turn += 1
         if turn == units:
             turn = 0
