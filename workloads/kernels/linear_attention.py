@@ -77,9 +77,8 @@ class LinearAttention:
     def _reference(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, conv: np.ndarray) -> np.ndarray:
         number = np.arange(q.shape[1]) // self.block
         seen = number[:, None] >= number[None, :]
-        return np.stack(
-            [_dense(*(rows.astype(np.float64) for rows in head), conv, seen) for head in zip(q, k, v, strict=True)]
-        )
+        wide = [rows.astype(np.float64) for rows in (q, k, v)]
+        return np.stack([_dense(*head, conv, seen) for head in zip(*wide, strict=True)])
 
     def bytes_formula(self, counts: Mapping[str, int]) -> dict[str, Traffic]:
         """State once in and once out per block, whatever came before; tokens once."""
