@@ -59,3 +59,18 @@ class MemoryModel(Protocol):
     def advance(self, until_ps: int) -> Completions:
         """Move the model to `until_ps` and return what completed up to and including that time."""
         ...
+
+
+@runtime_checkable
+class Wearing(Protocol):
+    """A memory model that may stop taking writes for good."""
+
+    @property
+    def worn_out_ps(self) -> int:
+        """Since when it refuses writes, NEVER_PS if it does not."""
+        ...
+
+    @property
+    def num_failed(self) -> int:
+        """Writes that it has refused."""
+        ...

@@ -115,7 +115,7 @@ class TraceReplay(Driver):
         params = self.params
         if params.tokens is not None:
             return Work(params.tokens)
-        return Work(1, "run") if params.kernel is None else _kernel(params.kernel).work  # type: ignore[no-any-return]
+        return Work(1, "run") if params.kernel is None else _kernel(params.kernel).work
 
     def _trace(self, seed: int) -> tuple[Trace, str]:
         params = self.params
