@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tiergarten.sim.contracts import MemoryModel
+from tiergarten.sim.contracts import MemoryModel, Wearing
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.memory import memory_server
 
@@ -35,3 +35,12 @@ class Tier:
         self.capacity_bytes = spec.capacity_bytes
         self.model = model
         self.server = memory_server(engine, model, spec.capacity_bytes)
+        self._wearing = model if isinstance(model, Wearing) else None
+
+    def refuses_writes(self, now_ps: int) -> bool:
+        """Whether the memory is worn out and takes no new data."""
+        return self._wearing is not None and self._wearing.refuses_writes(now_ps)
+
+    def wear_metrics(self, now_ps: int) -> dict[str, float]:
+        """What the memory says of its wear, empty if nothing."""
+        return {} if self._wearing is None else self._wearing.metrics(now_ps)
