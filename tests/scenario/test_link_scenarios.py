@@ -340,3 +340,11 @@ def test_a_service_goes_on_without_the_tier_that_is_read_only(write: str) -> Non
     assert found["hit_rate"] < whole["hit_rate"]
     written = result.transfers.to_pandas().query("destination == 'nvme'")
     assert written["requested_ps"].max() < 30e12
+
+
+def test_a_replayed_program_feels_half_a_link_as_a_link_of_half_the_rate() -> None:
+    half, degraded = (
+        simulate(load_scenario("workloads/memo-swap", [override])).metrics["elapsed_s"]
+        for override in ("links.pcie.bandwidth=32 GB/s", "faults=[{link: pcie, at: 0 s, share: 0.5}]")
+    )
+    assert degraded == half
