@@ -14,6 +14,7 @@ from tiergarten.accelerators.paging.state import Mark
 from tiergarten.accelerators.paging.uvm import UvmMachine
 from tiergarten.driver import Machine
 from tiergarten.sim.engine import Process
+from tiergarten.sim.errors import TiergartenError
 from tiergarten.sim.system import Moved
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
@@ -51,7 +52,11 @@ def replay_history(machine: Machine, tiers: PagedTiers, memory: UvmMachine) -> P
             machine.system.record_transfer(moved)
         sizes = [(tiers.device, int(after[Mark.DEVICE_PAGES])), (tiers.host, int(after[Mark.HOST_PAGES]))]
         for tier, pages in sizes:
-            machine.placement.resize(tier, MANAGED, pages * page)
+            try:
+                machine.placement.resize(tier, MANAGED, pages * page)
+            except TiergartenError as error:
+                text = f"pages that leave a full {tiers.device!r} find no place: {error}; give {tiers.host!r} room"
+                raise TiergartenError(f"{text} for the whole working set") from error
 
 
 def _transfers(

@@ -17,6 +17,7 @@ from tiergarten.sim.registry import Registry
 from tiergarten.sim.trace import Trace
 from tiergarten.workloads.recorders.kernel import AnyRecorder, NullRecorder, Recorder
 from tiergarten.workloads.traffic import Traffic, traffic
+from tiergarten.workloads.work import Work
 
 FLOAT32_TOLERANCE: Final = 1e-5
 """Largest difference from the float64 reference, relative to the reference's largest value."""
@@ -46,7 +47,12 @@ class Outcome:
 
 
 class Kernel(Protocol):
-    """One workload in one shape. The docstring's first sentence is shown by `tiergarten list workloads`."""
+    """One workload in one shape. The docstring's first sentence is shown by `tiergarten list kernels`."""
+
+    @property
+    def work(self) -> Work:
+        """What a run gets done: for decoding the tokens made, for prefill and training the tokens read."""
+        ...
 
     @classmethod
     def examples(cls) -> Sequence[Self]:

@@ -16,6 +16,7 @@ from tiergarten.workloads.needle import prefill_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.selection import pool_blocks, top_k
 from tiergarten.workloads.tiled_attention import Operand
+from tiergarten.workloads.work import Work
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class MobaShape:
     block: int = 32
     top_k: int = 3
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        """Tokens read."""
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list[Self]:

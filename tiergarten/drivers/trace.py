@@ -15,6 +15,7 @@ from tiergarten.sim.trace import Trace
 from tiergarten.sim.trace_io import load_trace
 from tiergarten.sim.trace_join import repeat
 from tiergarten.workloads.kernel import KERNELS, record
+from tiergarten.workloads.work import Work
 
 
 class RepeatConfig(StrictModel):
@@ -37,6 +38,9 @@ class TraceReplay(Driver):
             None, description="A kernel by `name`, with its parameters; see `tiergarten trace kernels`."
         )
         repeat: RepeatConfig | None = Field(None, description="Repeat the program as layers of a deeper one.")
+        tokens: int | None = Field(
+            None, gt=0, description="Tokens that the program stands for, for figures per token; a kernel knows its own."
+        )
         near: str = Field(description="The tier beside the device; the others are reached over links.")
         device: str | None = Field(None, description="What computes, a key of `devices`; absent: FLOPs take no time.")
         number_format: str = Field("bf16", description="Which of the device's peak rates the FLOPs run at.")
@@ -92,11 +96,13 @@ class TraceReplay(Driver):
     def run(self, machine: Machine) -> Output:
         """Replay to the end."""
         trace, trace_hash = self._trace(machine.seed)
+        work = self._work()
         replay = Replay(machine, trace, self._pace(machine), self.policies.placement)
         replay.start()
         machine.run()
         replay.require_finished()
-        return Output(metrics=replay.metrics(), states_ps=replay.states_ps(), trace_hash=trace_hash)
+        metrics = {"work_done": work.count, "work_unit": work.unit, **replay.metrics()}
+        return Output(metrics=metrics, states_ps=replay.states_ps(), trace_hash=trace_hash)
 
     def _pace(self, machine: Machine) -> Pace:
         params = self.params
@@ -104,6 +110,12 @@ class TraceReplay(Driver):
         if params.device is not None:
             rate = machine.devices[params.device].flops_per_s(params.number_format) * params.efficiency
         return Pace(params.near, rate, params.transfers)
+
+    def _work(self) -> Work:
+        params = self.params
+        if params.tokens is not None:
+            return Work(params.tokens)
+        return Work(1, "run") if params.kernel is None else _kernel(params.kernel).work
 
     def _trace(self, seed: int) -> tuple[Trace, str]:
         params = self.params

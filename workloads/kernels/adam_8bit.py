@@ -10,6 +10,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 BETA1, BETA2, RATE, EPSILON = 0.9, 0.999, 1e-3, 1e-8
 SMALL_TENSOR = 4096
@@ -59,6 +60,10 @@ class Adam8bit:
     tensors: tuple[int, ...] = (8192, 5000, 300)
     steps: int = 3
     block: int = 256
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps, "step")
 
     @classmethod
     def examples(cls) -> list["Adam8bit"]:

@@ -17,6 +17,7 @@ from tiergarten.workloads.block_diffusion import (
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("adaptive_block")
@@ -30,6 +31,10 @@ class AdaptiveBlock(DiffusionShape):
     """
 
     delimiter_confidence: float = 0.3
+
+    @property
+    def work(self) -> Work:
+        return Work(self.new_tokens)
 
     @classmethod
     def examples(cls) -> list["AdaptiveBlock"]:

@@ -12,6 +12,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder
 from tiergarten.workloads.toy_decoder import PROJECTIONS, ToyDecoder
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 class Pass(NamedTuple):
@@ -40,6 +41,10 @@ class AgentSession:
     turns: int = 5
     limit: int = 64
     kept: int = 20
+
+    @property
+    def work(self) -> Work:
+        return Work(self.turns * self.reply_tokens)
 
     @classmethod
     def examples(cls) -> list["AgentSession"]:

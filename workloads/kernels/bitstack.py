@@ -10,6 +10,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("bitstack")
@@ -30,6 +31,10 @@ class Bitstack:
     steps: int = 6
     budget_blocks: int = 10
     batch: int = 4
+
+    @property
+    def work(self) -> Work:
+        return Work(self.batch)
 
     @classmethod
     def examples(cls) -> list["Bitstack"]:

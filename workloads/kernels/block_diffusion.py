@@ -8,6 +8,7 @@ from tiergarten.workloads.block_diffusion import DiffusionModel, DiffusionShape,
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("block_diffusion")
@@ -20,6 +21,10 @@ class BlockDiffusion(DiffusionShape):
     once, 8 to 32 tokens computed; KV written once per block. Ours: the model (one random layer), the refresh is the
     first step of its sub-block, and the final keys are computed in a commit of their own.
     """
+
+    @property
+    def work(self) -> Work:
+        return Work(self.new_tokens)
 
     @classmethod
     def examples(cls) -> list["BlockDiffusion"]:

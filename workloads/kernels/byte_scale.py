@@ -12,6 +12,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
 from tiergarten.workloads.transformer_layer import KEPT, WEIGHTS, backward, forward, layer_flops, random_weights
+from tiergarten.workloads.work import Work
 
 COMPUTE, TO_HOST, TO_DEVICE = range(3)
 """Streams."""
@@ -32,6 +33,10 @@ class ByteScale:
     tokens: int = 32
     hidden: int = 16
     ratio: float = 0.5
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["ByteScale"]:

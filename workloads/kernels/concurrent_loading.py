@@ -10,6 +10,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("concurrent_loading")
@@ -27,6 +28,10 @@ class ConcurrentLoading:
     resident: int = 2
     steps: int = 3
     width: int = 48
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps, "step")
 
     @classmethod
     def examples(cls) -> list["ConcurrentLoading"]:

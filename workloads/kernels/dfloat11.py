@@ -11,6 +11,7 @@ from tiergarten.workloads.entropy_code import MAX_CODE_BITS, PIECE_BYTES, Encode
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 TAIL_BYTES = MAX_CODE_BITS // 8
 """A block's last code may end in the first bytes of the next one."""
@@ -30,6 +31,10 @@ class Dfloat11:
     rows: int = 64
     columns: int = 256
     threads: int = 32
+
+    @property
+    def work(self) -> Work:
+        return Work(1)
 
     @classmethod
     def examples(cls) -> list["Dfloat11"]:

@@ -13,6 +13,7 @@ from tiergarten.workloads.needle import decode_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.selection import top_k
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("dynamic_mask")
@@ -33,6 +34,10 @@ class DynamicMask:
     head_dim: int = 64
     keep: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(1)
 
     @classmethod
     def examples(cls) -> list["DynamicMask"]:

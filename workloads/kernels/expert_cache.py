@@ -11,6 +11,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.lru_cache import LruSlots, lru_misses
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("expert_cache")
@@ -31,6 +32,10 @@ class ExpertCache:
     requests: int = 16
     batch: int = 2
     skew: float = 1.0
+
+    @property
+    def work(self) -> Work:
+        return Work(self.requests, "request")
 
     @classmethod
     def examples(cls) -> list["ExpertCache"]:

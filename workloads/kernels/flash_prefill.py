@@ -12,6 +12,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.tiled_attention import span_attention, span_keys
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("flash_prefill")
@@ -30,6 +31,10 @@ class FlashPrefill:
     tile_q: int = 64
     tile_k: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["FlashPrefill"]:

@@ -12,6 +12,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.toy_decoder import PROJECTIONS
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 TIERS = ("device", "host", "disk")
 
@@ -35,6 +36,10 @@ class Flexgen:
     weight_shares: tuple[float, float] = (0.25, 0.5)
     """Device and host; the rest is on disk."""
     kv_shares: tuple[float, float] = (0.5, 0.25)
+
+    @property
+    def work(self) -> Work:
+        return Work(self.batches)
 
     @classmethod
     def examples(cls) -> list["Flexgen"]:

@@ -15,6 +15,7 @@ from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecord
 from tiergarten.workloads.selection import top_k
 from tiergarten.workloads.tiled_attention import Operand
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 class BlockCache:
@@ -62,6 +63,10 @@ class Hip:
     search_cache_blocks: int = 96
     attention_cache_blocks: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps)
 
     @classmethod
     def examples(cls) -> list["Hip"]:

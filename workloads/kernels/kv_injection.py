@@ -11,6 +11,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.toy_decoder import PROJECTIONS, ToyDecoder
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("kv_injection")
@@ -28,6 +29,10 @@ class KvInjection:
     memory_tokens: int = 64
     query_tokens: int = 10
     queries: int = 2
+
+    @property
+    def work(self) -> Work:
+        return Work(self.queries * self.query_tokens)
 
     @classmethod
     def examples(cls) -> list["KvInjection"]:

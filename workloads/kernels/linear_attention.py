@@ -11,6 +11,7 @@ from tiergarten.workloads.attention import normal
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 EPSILON = 1.0
 """Added to the normaliser, so that a query that likes no key gives zero (our choice)."""
@@ -31,6 +32,10 @@ class LinearAttention:
     block: int = 64
     num_blocks: int = 4
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.block * self.num_blocks)
 
     @classmethod
     def examples(cls) -> list["LinearAttention"]:

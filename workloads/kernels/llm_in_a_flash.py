@@ -12,6 +12,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("llm_in_a_flash")
@@ -35,6 +36,10 @@ class LlmInAFlash:
     window: int = 4
     tokens: int = 16
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["LlmInAFlash"]:

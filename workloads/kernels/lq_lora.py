@@ -11,6 +11,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 def normal_levels(bits: int) -> Array:
@@ -75,6 +76,10 @@ class LqLora:
     budget_bits: float = 4.0
     batch: int = 8
     tile: int = 16
+
+    @property
+    def work(self) -> Work:
+        return Work(self.batch)
 
     @classmethod
     def examples(cls) -> list["LqLora"]:

@@ -11,6 +11,7 @@ from tiergarten.sim.trace import Role
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @njit(cache=True)
@@ -58,6 +59,10 @@ class MambaScan:
     chunk: int = 32
     directions: int = 1
     dtype: str = "float32"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["MambaScan"]:

@@ -21,6 +21,7 @@ from tiergarten.workloads.transformer_layer import (
     random_weights,
     token_wise,
 )
+from tiergarten.workloads.work import Work
 
 COMPUTE, TO_HOST, TO_DEVICE = range(3)
 """Streams."""
@@ -41,6 +42,10 @@ class MemoSwap:
     tokens: int = 32
     hidden: int = 16
     alpha: float = 0.5
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["MemoSwap"]:

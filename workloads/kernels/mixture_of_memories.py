@@ -12,6 +12,7 @@ from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.selection import top_k
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("mixture_of_memories")
@@ -30,6 +31,10 @@ class MixtureOfMemories:
     memories: int = 4
     top_k: int = 2
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["MixtureOfMemories"]:

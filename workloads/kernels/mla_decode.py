@@ -11,6 +11,7 @@ from tiergarten.workloads.attention import OnlineSoftmax, normal, softmax
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("mla_decode")
@@ -30,6 +31,10 @@ class MlaDecode:
     head_dim: int = 64
     tile: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(1)
 
     @classmethod
     def examples(cls) -> list["MlaDecode"]:

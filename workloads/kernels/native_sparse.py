@@ -13,6 +13,7 @@ from tiergarten.workloads.needle import decode_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.selection import pool_blocks, top_k
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("native_sparse")
@@ -34,6 +35,10 @@ class NativeSparse:
     top_blocks: int = 4
     window: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(1)
 
     @classmethod
     def examples(cls) -> list["NativeSparse"]:

@@ -12,6 +12,7 @@ from tiergarten.workloads.block_table import BlockPool, num_blocks, table_of
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("paged_decode")
@@ -31,6 +32,10 @@ class PagedDecode:
     head_dim: int = 64
     block_tokens: int = 16
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(len(self.lengths))
 
     @classmethod
     def examples(cls) -> list["PagedDecode"]:

@@ -12,6 +12,7 @@ from tiergarten.workloads.block_table import BlockPool, num_blocks
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @dataclass(eq=False)
@@ -51,6 +52,10 @@ class PagedSwap:
     num_kv_heads: int = 2
     head_dim: int = 32
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(len(self.prompts) * self.new_tokens)
 
     @classmethod
     def examples(cls) -> list["PagedSwap"]:

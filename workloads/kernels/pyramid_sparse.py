@@ -13,6 +13,7 @@ from tiergarten.workloads.needle import prefill_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.selection import levels_by_importance, pool_blocks
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 NUM_LEVELS = 4
 
@@ -34,6 +35,10 @@ class PyramidSparse:
     block_k: int = 32
     thresholds: tuple[float, float, float, float] = (0.3, 0.5, 0.7, 0.9)
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["PyramidSparse"]:

@@ -14,6 +14,7 @@ from tiergarten.workloads.needle import prefill_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.selection import top_k
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 DECAY = 0.999
 """Moving average of the centroids; our value, the paper's code has it as a setting."""
@@ -32,6 +33,10 @@ class RoutingTransformer:
     tokens: int = 256
     head_dim: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["RoutingTransformer"]:

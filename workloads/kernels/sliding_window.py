@@ -13,6 +13,7 @@ from tiergarten.workloads.needle import prefill_needles
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, NullRecorder, plain
 from tiergarten.workloads.tiled_attention import span_attention, span_keys
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("sliding_window")
@@ -31,6 +32,10 @@ class SlidingWindow:
     window: int = 128
     tile: int = 64
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.tokens)
 
     @classmethod
     def examples(cls) -> list["SlidingWindow"]:

@@ -11,6 +11,7 @@ from tiergarten.workloads.attention import normal
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, Array, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 RATE, MOMENTUM, FORGET = 0.02, 0.9, 0.01
 """Step size, momentum and decay; constants here, data-dependent in the paper."""
@@ -41,6 +42,10 @@ class TitansMemory:
     chunk: int = 16
     chunks: int = 6
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.chunk * self.chunks)
 
     @classmethod
     def examples(cls) -> list["TitansMemory"]:

@@ -11,6 +11,7 @@ from tiergarten.workloads.attention import OnlineSoftmax, dense_attention, norma
 from tiergarten.workloads.kernel import KERNELS, Outcome
 from tiergarten.workloads.recorders.kernel import AnyRecorder, plain
 from tiergarten.workloads.traffic import Traffic
+from tiergarten.workloads.work import Work
 
 
 @KERNELS.register("vattention_decode")
@@ -32,6 +33,10 @@ class VattentionDecode:
     steps: int = 20
     group_bytes: int = 65536
     dtype: str = "float16"
+
+    @property
+    def work(self) -> Work:
+        return Work(self.steps)
 
     @classmethod
     def examples(cls) -> list["VattentionDecode"]:

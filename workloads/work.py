@@ -1,0 +1,12 @@
+"""How much a run of a workload gets done, so that bytes and time can be given per token."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """So many units: tokens read or made, optimiser or denoising steps, requests."""
+
+    count: int
+    unit: str = "token"
+    """In the singular."""
