@@ -92,6 +92,20 @@ def test_validate_notices_a_missing_link_between_cache_tiers() -> None:
         load_scenario("kv-tiers", ["links.nvme-pcie=null"])
 
 
+@pytest.mark.parametrize(
+    ("name", "links", "place"),
+    [
+        ("paging/oversubscription", ["pcie"], "workload.host"),
+        ("paging/weights-from-flash", ["nvme-pcie"], "workload.source"),
+        ("sn40l-coe", ["ddr-hbm"], "workload.cache"),
+        ("workloads/memo-swap", ["pcie"], "policies.placement"),
+    ],
+)
+def test_validate_notices_a_missing_link_of_every_kind_of_workload(name: str, links: list[str], place: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"{place}.*: no chain of links joins"):
+        load_scenario(name, [f"links.{link}=null" for link in links])
+
+
 def test_validate_notices_a_missing_link_of_a_copy(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"workload\.copies\.0: no chain of links joins 'ddr' and 'hbm'"):
         scenario(tmp_path, GOOD, "links.pcie=null")
