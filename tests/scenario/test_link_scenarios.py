@@ -112,8 +112,10 @@ def test_validate_notices_a_missing_link_of_a_copy(tmp_path: Path) -> None:
 
 
 def test_faults_that_could_not_be_felt_are_refused() -> None:
-    with pytest.raises(ScenarioError, match="faults: a workload of kind uvm keeps its own time"):
-        load_scenario("paging/oversubscription", ["faults=[{link: pcie, at: 1 s}]"])
+    host = "tiers.ddr={kind: ddr, capacity: 1 GiB, bandwidth: 10 GB/s}"
+    link = "links={pcie: {between: [ddr, gddr], bandwidth: 10 GB/s}}"
+    with pytest.raises(ScenarioError, match="faults: a workload of kind uvmsmart keeps its own time"):
+        load_scenario("paging/uvmsmart-hotspot", [host, link, "faults=[{link: pcie, at: 1 s}]"])
 
 
 def test_show_says_what_the_links_are(tmp_path: Path) -> None:

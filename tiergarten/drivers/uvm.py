@@ -97,7 +97,6 @@ class Uvm(Driver):
     """
 
     Params = UvmParams
-    keeps_own_time = True
     Policies = UvmPolicies
     params: UvmParams
     policies: UvmPolicies
@@ -232,14 +231,18 @@ class Uvm(Driver):
         if self.policies.hint == BULK_PREFETCH:
             for allocation in range(len(memory.num_pages)):
                 memory.prefetch(allocation)
-                yield from replay_history(machine, self._tiers, memory)
+                if not (yield from replay_history(machine, self._tiers, memory)):
+                    return
         for _ in made.warm_up:
             memory.touch(made.warm_up_lanes(memory))
-            yield from replay_history(machine, self._tiers, memory)
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
         for number in range(self.params.passes):
             result = memory.touch(made.pass_lanes(memory), is_repeat=number > 0)
-            yield from replay_history(machine, self._tiers, memory)
-            results.append(result)
+            began_ps = machine.engine.now_ps
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
+            results.append(replace(result, time_ps=machine.engine.now_ps - began_ps))
             machine.progress((number + 1) / self.params.passes)
 
 
