@@ -6,6 +6,6 @@ from typing import NamedTuple
 class Work(NamedTuple):
     """So many units: tokens read or made, optimiser or denoising steps, requests."""
 
-    count: int
+    amount: int
     unit: str = "token"
     """In the singular."""
