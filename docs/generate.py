@@ -17,6 +17,7 @@ from tiergarten.cli import app, mount
 from tiergarten.driver import drivers
 from tiergarten.scenario.fitted import FittedParameters
 from tiergarten.scenario.schema import ScenarioSchema
+from tiergarten.sim.link_model import link_models
 from tiergarten.sim.memory import memory_models
 from tiergarten.sim.registry import summary
 
@@ -44,6 +45,9 @@ def scenario_page() -> str:
     lines += ["## Memory models", ""]
     for name, model in memory_models.items():
         lines += [f"### `model: {name}`", "", summary(model), "", *_table(model.Params)]  # type: ignore[attr-defined]
+    lines += ["## Link models", ""]
+    for name, model in link_models.items():
+        lines += [f"### `model: {name}` of a link", "", summary(model), "", *_table(model.Params)]  # type: ignore[attr-defined]
     lines += ["## Workloads", ""]
     for name, driver in drivers.items():
         lines += [f"### `kind: {name}`", "", summary(driver), "", *_model_tables("workload", driver.Params)]

@@ -76,7 +76,7 @@ class ControllerConfig:
         """The configuration of a mapping of settings; every unknown name and bad value is reported at once."""
         known = {field.name: field.type for field in fields(cls)}
         problems = [
-            Problem(f"unknown setting. {did_you_mean(name, known)}", path=f"controller.{name}")
+            Problem(f"unknown setting. {did_you_mean(str(name), known)}", path=f"controller.{name}")
             for name in settings
             if name not in known
         ]

@@ -29,8 +29,6 @@ class RecordedCase:
     expected: Path
     commands: tuple[str, ...]
     """Names of the commands that the recording numbers."""
-    levels: tuple[str, ...]
-    """Channel down to column."""
     total_ticks: int
     stats: Mapping[str, float]
     """The reference's own counters."""
@@ -142,8 +140,7 @@ def _case(path: Path, manifest: Mapping[str, Any], entry: Any) -> RecordedCase:
         config=config,
         trace=trace_path,
         expected=expected_path,
-        commands=_names(dram, "commands", device.standard.commands, tuple(COMMANDS)),
-        levels=_names(dram, "levels", device.standard.levels, device.standard.levels),
+        commands=_command_names(dram, device),
         total_ticks=entry["total_cycles"],
         stats=stats if isinstance(stats, dict) else {},
     )
@@ -160,18 +157,27 @@ def _found(folder: Path, subfolder: str, name: str, key: str, problems: list[Pro
 
 
 def _device(dram: Any) -> DramDevice:
-    problems = list(_need(dram, {"standard": str, "org_preset": str, "timing_preset": str}))
+    forms: dict[str, type] = {"standard": str, "org_preset": str, "timing_preset": str}
+    if isinstance(dram, dict) and dram.get("overrides") is not None:
+        forms["overrides"] = dict
+    problems = list(_need(dram, forms))
     if problems:
         raise InputError([replace(problem, path=_joined("dram", problem.path)) for problem in problems])
     return resolve(dram["standard"], dram["org_preset"], dram["timing_preset"], dram.get("overrides"))
 
 
-def _names(dram: Mapping[str, Any], key: str, usual: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names that the manifest lists under `key`, those of the standard if it lists none."""
-    names = dram.get(key, usual)
-    unknown = [name for name in names if name not in known] if isinstance(names, (list, tuple)) else [names]
-    if unknown:
-        raise InputError(
-            [Problem(f"unknown name. {did_you_mean(str(name), known)}", path=f"dram.{key}.{name}") for name in unknown]
-        )
+def _command_names(dram: Mapping[str, Any], device: DramDevice) -> tuple[str, ...]:
+    """The commands that the recording numbers, those of the standard if the manifest lists none."""
+    usual = device.standard
+    names = dram.get("commands", usual.commands)
+    unknown = [name for name in names if name not in COMMANDS] if isinstance(names, (list, tuple)) else [names]
+    problems = [
+        Problem(f"unknown name {name!r}. {did_you_mean(str(name), usual.commands)}", path="dram.commands")
+        for name in unknown
+    ]
+    levels = dram.get("levels", usual.levels)
+    if list(usual.levels) != (list(levels) if isinstance(levels, (list, tuple)) else levels):
+        problems.append(Problem(f"must be {', '.join(usual.levels)}, got {levels!r}", path="dram.levels"))
+    if problems:
+        raise InputError(problems)
     return tuple(names)

@@ -40,7 +40,7 @@ from tiergarten.sim.units import NEVER_PS
 
 Int = NDArray[np.int64]
 NO_RECORD = empty_record(0)
-TABLE_ROWS = 512
+TABLE_ROWS = 2048
 """Requests of a channel made at a time."""
 
 

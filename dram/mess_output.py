@@ -1,12 +1,13 @@
 """A family of bandwidth-latency curves as a table and as the figure of the Mess papers."""
 
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from tiergarten.dram.mess import CurvePoint
+from tiergarten.sim.trace_io import write_atomically
 
 
 def curve_table(points: Sequence[CurvePoint], channels: int) -> pd.DataFrame:
@@ -26,9 +27,7 @@ def curve_table(points: Sequence[CurvePoint], channels: int) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the CSV, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    write_atomically(path, table.to_csv(index=False).encode())
 
 
 def draw_curves(
@@ -63,7 +62,7 @@ def draw_curves(
         axes.axvline(rate / 1e9, color="black", linestyle=style, linewidth=1, label=name)
     axes.set(xlabel="bandwidth (GB/s)", ylabel="latency (ns)", title=title, xlim=(0, None), ylim=(0, None))
     axes.legend(fontsize="small", loc="upper left")
-    partial = path.with_name(path.stem + ".part" + path.suffix)
-    figure.savefig(partial, dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."), dpi=150)
     pyplot.close(figure)
-    os.replace(partial, path)
+    write_atomically(path, drawn.getvalue())

@@ -1,6 +1,5 @@
 """A replay's result as a flat table of figures, and its commands as a CSV file."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from tiergarten.dram.commands import COMMANDS
 from tiergarten.dram.simulate import DramResult
 from tiergarten.dram.verify import command_table
+from tiergarten.sim.trace_io import write_atomically
 
 
 def result_summary(result: DramResult) -> dict[str, Any]:
@@ -36,6 +36,4 @@ def write_commands(result: DramResult, path: Path) -> None:
     table = pd.DataFrame(rows, columns=["tick", "command", *(level.lower() for level in standard.levels[1:])])
     table["command"] = table["command"].map(names)
     table["request"] = result.commands.requests
-    partial = path.with_name(path.name + ".part")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    write_atomically(path, table.to_csv(index=False).encode())

@@ -2,10 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from tiergarten.dram.standard import STANDARDS, DramStandard
 from tiergarten.sim.errors import InputError, Problem, UnknownNameError, did_you_mean
+
+LONGEST_CK = 1_000_000_000
+"""Largest timing taken: far above any real one, far below what the ticks of a run could overflow with."""
+NEVER_ZERO = {"rate", "tCK_ps", "nBL", "nBL_min", "nREFI", "nREFIpb"}
+MOST_BANKS = 4096
+MOST_ADDRESS_BITS = 60
 
 
 class Constraint(NamedTuple):
@@ -111,14 +118,27 @@ def resolve(
             problems.append(Problem(f"must be a whole number, got {value!r}", path=name))
         elif name in sizes and (value < 1 or value & (value - 1)):
             problems.append(Problem(f"must be a power of two, got {value}", path=name))
-        elif name not in sizes and value < 0:
-            problems.append(Problem(f"must not be negative, got {value}", path=name))
+        elif name == "column" and value < standard.prefetch:
+            problems.append(Problem(f"must hold a burst of {standard.prefetch}, got {value}", path=name))
+        elif name not in sizes and not (name in NEVER_ZERO) <= value <= LONGEST_CK:
+            problems.append(Problem(f"must be from {int(name in NEVER_ZERO)} to {LONGEST_CK}, got {value}", path=name))
     if problems:
         raise InputError(problems)
     org.update({name: value for name, value in overrides.items() if name in sizes})
+    _check_sizes(org, standard)
     timing = standard.secondary(org, timing) | timing
     timing.update({name: value for name, value in overrides.items() if name not in sizes})
     return _in_ticks(standard, org_preset, timing_preset, org, {name: timing[name] for name in standard.timings})
+
+
+def _check_sizes(org: Mapping[str, int], standard: DramStandard) -> None:
+    """InputError for a channel too large to simulate."""
+    banks = prod(org[level.lower()] for level in standard.levels[1:-2])
+    if banks > MOST_BANKS:
+        raise InputError(Problem(f"at most {MOST_BANKS} banks in a channel, got {banks}", path=standard.name))
+    bits = org["channel_width"] * org["row"] * org["column"] * banks
+    if bits.bit_length() > MOST_ADDRESS_BITS:
+        raise InputError(Problem(f"more than 2^{MOST_ADDRESS_BITS} bits in a channel", path=standard.name))
 
 
 def _in_ticks(

@@ -71,7 +71,8 @@ def _read_csv(path: Path, text: str) -> AddressTrace:
         raise TraceError(problems or Problem("a column is given twice", file=str(path), line=1))
     wrong = [number for number, line in enumerate(text.split("\n"), 1) if line and line.count(",") != len(header) - 1]
     if wrong:
-        raise TraceError(Problem(f"wrong number of columns, expected {len(header)}", file=str(path), line=wrong[0]))
+        message = f"wrong number of columns, expected {len(header)}"
+        raise TraceError(Problem(message, str(path), wrong[0], f"row {wrong[0] - 1}"))
     try:
         table = pd.read_csv(
             io.StringIO(text), dtype=str, keep_default_na=False, header=0, names=header, index_col=False
@@ -108,6 +109,8 @@ def _assemble(path: Path, first_line: int, ops, addresses, ticks, deps) -> Addre
     check(deps.isin(["0", "1"]), deps, "dep must be 0 or 1")
     if problems:
         raise TraceError(problems[:MOST_PROBLEMS])
+    if not len(ops):
+        raise TraceError(Problem("holds no request", file=str(path)))
     return AddressTrace(
         ticks=_numbers(ticks),
         addresses=_numbers(addresses),

@@ -146,7 +146,7 @@ def _load_recording(case: RecordedCase) -> dict[str, NDArray[np.int64]]:
             arrays = {key: data[key] for key in data.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(Problem(f"cannot be read as npz: {error}", file=str(case.expected))) from error
-    columns = ("dclk", "cmd", "type", *(f"lv_{level}" for level in case.levels[1:]))
+    columns = ("dclk", "cmd", "type", *(f"lv_{level}" for level in case.config.device.standard.levels[1:]))
     problems = []
     for names in (columns, REQUEST_COLUMNS):
         present = [name for name in names if name in arrays]
@@ -169,7 +169,7 @@ def _recorded_commands(case: RecordedCase, expected: Mapping[str, NDArray[np.int
     """Rows as of `command_table`, and the kind of request as a last column."""
     numbers = np.array([COMMANDS[name].kernel_id for name in case.commands])
     columns = [np.cumsum(expected["dclk"]), numbers[expected["cmd"]]]
-    columns += [expected[f"lv_{level}"] for level in case.levels[1:]]
+    columns += [expected[f"lv_{level}"] for level in case.config.device.standard.levels[1:]]
     return np.stack([*columns, expected["type"]], axis=1)
 
 

@@ -34,6 +34,13 @@ TABLES: Final = MappingProxyType({
     "occupancy": {"tier": TEXT, "role": TEXT, "time_ps": INT, "bytes": INT, "capacity_bytes": INT},
     # where each resource's time went; per resource the rows sum to the elapsed time
     "breakdown": {"resource": TEXT, "state": TEXT, "ps": INT},
+    # faults: what of a resource was out of order from when to when, and the share of its rate that was left (0 = down)
+    "events": {"resource": TEXT, "event": TEXT, "start_ps": INT, "end_ps": INT, "share": FLOAT},
+    # one row per copy that a tier held; -1 = never in the run; transfer is the one that brought it, -1 = made there
+    "ledger": {
+        "object": TEXT, "tier": TEXT, "bytes": INT, "booked_ps": INT, "complete_ps": INT, "left_ps": INT, "left": TEXT,
+        "transfer": INT,
+    },
     # one row per served request; first_token_ps and finished_ps are -1 where the run ended before
     "requests": {
         "request_id": INT, "arrival_ps": INT, "first_token_ps": INT, "finished_ps": INT,

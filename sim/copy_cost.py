@@ -76,6 +76,12 @@ class TableCopyCost:
         sizes = tuple(sorted(rates_bytes_per_s))
         return cls(sizes, tuple(round(size * PS_PER_S / rates_bytes_per_s[size]) for size in sizes))
 
+    @property
+    def setup_ps(self) -> int:
+        """Time in which no byte moves: the first slope drawn on to zero bytes, never below zero."""
+        size_0, size_1, time_0, time_1 = *self.sizes_bytes[:2], *self.times_ps[:2]
+        return max(0, math.floor(time_0 - size_0 * (time_1 - time_0) / (size_1 - size_0)))
+
     def duration_ps(self, num_bytes: int) -> int:
         right = min(max(bisect_left(self.sizes_bytes, _size(num_bytes)), 1), len(self.sizes_bytes) - 1)
         size_0, size_1 = self.sizes_bytes[right - 1], self.sizes_bytes[right]
@@ -108,37 +114,6 @@ class ArctanCopyCost:
         return math.ceil(_size(num_bytes) * PS_PER_S / self.bytes_per_s(num_bytes))
 
 
-@dataclass(frozen=True)
-class CreditedCopyCost:
-    """A load/store link with flow control: each request carries `request_bytes`, at most `credits` are in flight.
-
-    Requests are answered `latency_ps` after they are sent, so the rate is the lesser of the wire's and
-    `credits * request_bytes / latency` (Little's law). CXL.mem sends 64-byte lines; a far tier's latency adds to the host's.
-    """
-
-    latency_ps: int
-    bytes_per_s: float
-    credits: int
-    request_bytes: int = 64
-
-    def __post_init__(self) -> None:
-        problems = _rate_problems(self.bytes_per_s, "copy_cost.bytes_per_s")
-        for name in ("latency_ps", "credits", "request_bytes"):
-            if getattr(self, name) <= 0:
-                problems.append(Problem(f"must be above zero, got {getattr(self, name)}", path=f"copy_cost.{name}"))
-        if problems:
-            raise InputError(problems)
-
-    @property
-    def effective_bytes_per_s(self) -> float:
-        """The rate that credits and wire together allow."""
-        return min(self.bytes_per_s, self.credits * self.request_bytes * PS_PER_S / self.latency_ps)
-
-    def duration_ps(self, num_bytes: int) -> int:
-        lines = -(-_size(num_bytes) // self.request_bytes)
-        return self.latency_ps + math.ceil((lines * self.request_bytes) * PS_PER_S / self.effective_bytes_per_s)
-
-
 def _size(num_bytes: int) -> int:
     if num_bytes <= 0:
         raise InputError(Problem(f"a copy needs at least one byte, got {num_bytes}", path="num_bytes"))
@@ -158,6 +133,7 @@ PCIE_ENCODING: Final = {1: 8 / 10, 2: 8 / 10, 3: 128 / 130, 4: 128 / 130, 5: 128
 """Share of the raw bits that carry packets: 8b/10b, 128b/130b, and for 6.0 the 236 bytes of a 256-byte flit that hold TLPs (same source)."""
 # fmt: on
 PCIE_LANES: Final = (1, 2, 4, 8, 12, 16, 32)
+PCIE_PAYLOADS_BYTES: Final = (128, 256, 512, 1024, 2048, 4096)
 PCIE_MAX_PAYLOAD_BYTES: Final = 256
 PCIE_PACKET_OVERHEAD_BYTES: Final = 24
 """Framing, sequence number, 12- or 16-byte header and LCRC of a memory write of one payload (PCIe 3.0: 2+2+16+4)."""
@@ -170,22 +146,28 @@ def pcie_raw_bytes_per_s(generation: int, lanes: int) -> float:
     """
     problems = []
     if generation not in PCIE_GT_PER_S:
-        problems.append(
-            Problem(f"PCIe {generation} is not known; use one of {list(PCIE_GT_PER_S)}", path="pcie.generation")
-        )
+        problems.append(Problem(f"PCIe {generation} is not known; use one of {list(PCIE_GT_PER_S)}", path="generation"))
     if lanes not in PCIE_LANES:
-        problems.append(Problem(f"PCIe has no x{lanes}; use one of {list(PCIE_LANES)}", path="pcie.lanes"))
+        problems.append(Problem(f"PCIe has no x{lanes}; use one of {list(PCIE_LANES)}", path="lanes"))
     if problems:
         raise InputError(problems)
     return PCIE_GT_PER_S[generation] * 1e9 * PCIE_ENCODING[generation] / 8 * lanes
 
 
-def pcie_payload_bytes_per_s(generation: int, lanes: int, payload_bytes: int = PCIE_MAX_PAYLOAD_BYTES) -> float:
-    """Payload rate: raw rate times payload / (payload + header). An upper bound; DMA engines reach 80 to 97 % of it.
+def pcie_packet_overhead_bytes(generation: int, payload_bytes: int = PCIE_MAX_PAYLOAD_BYTES) -> int:
+    """What a packet carries beside its payload: in flit mode (generation 6) the header only, framing being in the flit's overhead.
 
-    Flit mode (generation 6) counts the packet header only (16 bytes): framing is inside the flit overhead.
+    Raises InputError for a payload that the specification does not know.
     """
-    overhead = 16 if generation >= 6 else PCIE_PACKET_OVERHEAD_BYTES
+    if payload_bytes not in PCIE_PAYLOADS_BYTES:
+        known = ", ".join(map(str, PCIE_PAYLOADS_BYTES))
+        raise InputError(Problem(f"a packet holds {known} bytes, got {payload_bytes}", path="payload"))
+    return 16 if generation >= 6 else PCIE_PACKET_OVERHEAD_BYTES
+
+
+def pcie_payload_bytes_per_s(generation: int, lanes: int, payload_bytes: int = PCIE_MAX_PAYLOAD_BYTES) -> float:
+    """Payload rate: raw rate times payload / (payload + header). An upper bound; DMA engines reach 80 to 97 % of it."""
+    overhead = pcie_packet_overhead_bytes(generation, payload_bytes)
     return pcie_raw_bytes_per_s(generation, lanes) * payload_bytes / (payload_bytes + overhead)
 
 
@@ -206,14 +188,6 @@ def pcie_copy_cost(generation: int, lanes: int) -> LinearCopyCost:
     return LinearCopyCost(DMA_START_PS, PCIE3_X16_SHARE * pcie_payload_bytes_per_s(generation, lanes))
 
 
-GTX1080TI_H2D: Final = TableCopyCost.from_rates(
-    {
-        4 << 10: 3.2219e9, 8 << 10: 4.8657e9, 16 << 10: 6.4437e9, 32 << 10: 7.689e9, 64 << 10: 8.4771e9,
-        128 << 10: 9.6323e9, 256 << 10: 10.508e9, 512 << 10: 10.993e9, 1024 << 10: 11.223e9,
-    }
-)  # fmt: skip
-"""Measured host-to-device migration, GTX 1080 Ti (gpgpu-sim_UVMSmart bafab5d microbenchmark log, PCIe 3 x16)."""
-
 NVLINK_BYTES_PER_S: Final = {1: 20e9, 2: 25e9, 3: 25e9, 4: 25e9, 5: 50e9}
 """One link, one direction (NVIDIA P100, V100, A100, H100 and B200 white papers)."""
 NVLINK_LINKS: Final = {1: 4, 2: 6, 3: 12, 4: 18, 5: 18}
@@ -222,38 +196,19 @@ NVLINK_PACKET_SHARE: Final = 256 / (256 + 16)
 """256 bytes of data per packet with one 16-byte header flit (P100 white paper, NVLink packet format)."""
 
 
-def nvlink_copy_cost(generation: int, links: int | None = None) -> LinearCopyCost:
-    """DMA copies over NVLink, all links of the generation's GPU unless fewer are given. Start as for PCIe."""
+def nvlink_bytes_per_s(generation: int, links: int | None = None) -> float:
+    """Payload each way over NVLink, all links of the generation's GPU unless fewer are given. InputError for what does not exist."""
     if generation not in NVLINK_BYTES_PER_S:
         known = list(NVLINK_BYTES_PER_S)
-        raise InputError(Problem(f"NVLink {generation} is not known; use one of {known}", path="nvlink.generation"))
+        raise InputError(Problem(f"NVLink {generation} is not known; use one of {known}", path="generation"))
     count = NVLINK_LINKS[generation] if links is None else links
     if not 0 < count <= NVLINK_LINKS[generation]:
         message = f"NVLink {generation} has 1 to {NVLINK_LINKS[generation]} links, got {count}"
-        raise InputError(Problem(message, path="nvlink.links"))
-    return LinearCopyCost(DMA_START_PS, count * NVLINK_BYTES_PER_S[generation] * NVLINK_PACKET_SHARE)
+        raise InputError(Problem(message, path="links"))
+    return count * NVLINK_BYTES_PER_S[generation] * NVLINK_PACKET_SHARE
 
 
 C2C_H2D: Final = LinearCopyCost(DMA_START_PS, 375e9)
 """NVLink-C2C of GH200, CPU to GPU: 375 of 450 GB/s (Schieffer et al. 2024, arXiv 2407.07850, by a summary page)."""
 C2C_D2H: Final = LinearCopyCost(DMA_START_PS, 297e9)
 """NVLink-C2C of GH200, GPU to CPU: 297 of 450 GB/s (same source)."""
-
-
-@dataclass(frozen=True)
-class CxlPort:
-    """A CXL.mem port: the latency it adds to DRAM, its width and its outstanding reads.
-
-    Defaults: 70 ns added for a directly attached device (CXL consortium's round-trip guidance of port plus device controller,
-    an estimate; measured devices add 70 to 170 ns), 68-byte flits that carry one 64-byte line.
-    """
-
-    generation: int = 5
-    lanes: int = 8
-    added_latency_ps: int = 70_000
-    credits: int = 256
-
-    def copy_cost(self, dram_latency_ps: int) -> CreditedCopyCost:
-        """Loads through the port from a memory that answers in `dram_latency_ps`."""
-        wire = pcie_raw_bytes_per_s(self.generation, self.lanes) * 64 / 68
-        return CreditedCopyCost(self.added_latency_ps + dram_latency_ps, wire, self.credits)

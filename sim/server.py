@@ -10,8 +10,9 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import Final, NamedTuple, Protocol
 
+from tiergarten.sim.availability import ALWAYS, Availability
 from tiergarten.sim.engine import Call, Engine
-from tiergarten.sim.units import PS_PER_S
+from tiergarten.sim.units import NEVER_PS, PS_PER_S
 
 PENDING: Final = -1
 
@@ -67,11 +68,21 @@ class Server(ABC):
     def __init__(self, engine: Engine, latency_ps: int = 0):
         self.engine = engine
         self.latency_ps = latency_ps
+        self._charged_ps = 0
 
     @property
     @abstractmethod
     def busy_ps(self) -> int:
-        """Time spent at work so far, never more than the time that has passed once all work is done."""
+        """Time spent at work on what it accepted, never more than the time that has passed once all work is done."""
+
+    @property
+    def occupied_ps(self) -> int:
+        """`busy_ps` and the time that it was charged with."""
+        return self.busy_ps + self._charged_ps
+
+    def charge(self, duration_ps: int) -> None:
+        """Count work whose timing somebody else computed: nothing queues behind it."""
+        self._charged_ps += duration_ps
 
     @abstractmethod
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
@@ -80,17 +91,24 @@ class Server(ABC):
         Returns (started_ps, done_ps), or (PENDING, PENDING) and calls `hop_done` later.
         """
 
+    def unfinished(self) -> list[Carried]:
+        """What has been accepted and is not done; once nothing more can happen, what a failed link keeps for good."""
+        return []
+
     def stage(self, is_write: bool) -> Stage | None:
         """What `accept` does, where that is a plain queue; None where load, urgency, place or time matter too."""
         return None
 
 
 class RateServer(Server):
-    """A server whose service time depends on the size alone, say bytes / bandwidth."""
+    """A server whose service time at full rate depends on the size alone, say bytes / bandwidth."""
 
-    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
+    def __init__(
+        self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0, availability: Availability = ALWAYS
+    ):
         super().__init__(engine, latency_ps)
         self._duration_ps = duration_ps
+        self._availability = availability
         self._busy_ps = 0
 
     @property
@@ -117,32 +135,64 @@ class FifoServer(RateServer):
         return Stage(self._queue, self._duration_ps, 0)
 
 
+class InterruptedFifoServer(RateServer):
+    """First come, first served by a server with faults: what is under way when it fails waits, and so does all behind it."""
+
+    def __init__(
+        self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0, availability: Availability = ALWAYS
+    ):
+        super().__init__(engine, duration_ps, latency_ps, availability)
+        self._free_ps = 0
+        self._stranded: list[Carried] = []
+
+    def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
+        start_ps = self._availability.next_up_ps(max(carried.requested_ps, self._free_ps))
+        service_ps = self._duration_ps(carried.num_bytes)
+        self._free_ps = self._availability.after(start_ps, service_ps) if start_ps < NEVER_PS else NEVER_PS
+        if self._free_ps == NEVER_PS:
+            self._stranded.append(carried)
+            return PENDING, PENDING
+        self._busy_ps += self._free_ps - start_ps - self._availability.down_ps(start_ps, self._free_ps)
+        return start_ps, self._free_ps
+
+    def unfinished(self) -> list[Carried]:
+        return self._stranded
+
+
 class PriorityServer(RateServer):
     """Most urgent cause first, first come first served within a cause; a transfer under way is not interrupted."""
 
-    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
-        super().__init__(engine, duration_ps, latency_ps)
+    def __init__(
+        self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0, availability: Availability = ALWAYS
+    ):
+        super().__init__(engine, duration_ps, latency_ps, availability)
         self._queue: list[tuple[int, int, Carried]] = []
         self._arrivals = 0
-        self._busy = False
+        self._serving: Carried | None = None
 
     def accept(self, carried: Carried, is_write: bool, address: int) -> tuple[int, int]:
         self._arrivals += 1
         heappush(self._queue, (carried.cause, self._arrivals, carried))
-        if not self._busy:
+        if self._serving is None:
             self._start_next()
         return PENDING, PENDING
+
+    def unfinished(self) -> list[Carried]:
+        return [*([self._serving] if self._serving else []), *(carried for _, _, carried in self._queue)]
 
     def _start_next(self) -> None:
         _, _, carried = heappop(self._queue)
         start_ps = self.engine.now_ps
-        service_ps = self._duration_ps(carried.num_bytes)
-        self._busy = True
-        self._busy_ps += service_ps
-        self.engine.call_at(start_ps + service_ps, lambda: self._finish(carried, start_ps))
+        done_ps = self._availability.after(start_ps, self._duration_ps(carried.num_bytes))
+        start_ps = self._availability.next_up_ps(start_ps)
+        self._serving = carried
+        if done_ps == NEVER_PS:
+            return
+        self._busy_ps += done_ps - start_ps - self._availability.down_ps(start_ps, done_ps)
+        self.engine.call_at(done_ps, lambda: self._finish(carried, start_ps))
 
     def _finish(self, carried: Carried, start_ps: int) -> None:
-        self._busy = False
+        self._serving = None
         if self._queue:
             self._start_next()
         carried.hop_done(start_ps, self.engine.now_ps)
@@ -155,8 +205,10 @@ class FairServer(RateServer):
     arrives at virtual time v and needs s leaves at v + s. Kleinrock, Queueing Systems II (1976), section 4.4.
     """
 
-    def __init__(self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0):
-        super().__init__(engine, duration_ps, latency_ps)
+    def __init__(
+        self, engine: Engine, duration_ps: DurationPs, latency_ps: int = 0, availability: Availability = ALWAYS
+    ):
+        super().__init__(engine, duration_ps, latency_ps, availability)
         self._leaving: list[tuple[float, int, int, Carried]] = []
         self._arrivals = 0
         self._virtual_ps = 0.0
@@ -169,13 +221,16 @@ class FairServer(RateServer):
         self._arrivals += 1
         service_ps = self._duration_ps(carried.num_bytes)
         heappush(self._leaving, (self._virtual_ps + service_ps, self._arrivals, now_ps, carried))
-        self._busy_ps += service_ps
         self._schedule()
         return PENDING, PENDING
 
+    def unfinished(self) -> list[Carried]:
+        return [carried for _, _, _, carried in self._leaving]
+
     def _catch_up(self, now_ps: int) -> None:
         if self._leaving:
-            self._virtual_ps += (now_ps - self._last_ps) / len(self._leaving)
+            self._virtual_ps += self._availability.work_ps(self._last_ps, now_ps) / len(self._leaving)
+            self._busy_ps += now_ps - self._last_ps - self._availability.down_ps(self._last_ps, now_ps)
         else:
             self._virtual_ps = 0.0  # keeps the float exact over long runs
         self._last_ps = now_ps
@@ -186,7 +241,9 @@ class FairServer(RateServer):
             self._wake = None
         if self._leaving:
             remaining_ps = max(0.0, self._leaving[0][0] - self._virtual_ps) * len(self._leaving)
-            self._wake = self.engine.call_at(self._last_ps + ceil(remaining_ps - 1e-6), self._depart)
+            wake_ps = self._availability.after(self._last_ps, max(0.0, remaining_ps - 1e-6))
+            if wake_ps < NEVER_PS:
+                self._wake = self.engine.call_at(wake_ps, self._depart)
 
     def _depart(self) -> None:
         self._wake = None
@@ -203,6 +260,9 @@ class FairServer(RateServer):
 
 SHARING: Final[dict[str, type[RateServer]]] = {"fifo": FifoServer, "priority": PriorityServer, "fair": FairServer}
 """How a link's capacity is shared, by the name used in scenarios."""
+
+WITH_FAULTS: Final[dict[str, type[RateServer]]] = {**SHARING, "fifo": InterruptedFifoServer}
+"""The same for links that fail."""
 
 
 def at_rate(bytes_per_s: float) -> DurationPs:

@@ -43,7 +43,7 @@ def test_run_compare_report_and_json(tmp_path: Path) -> None:
 
 def test_list_show_and_validate(tmp_path: Path) -> None:
     listing = json.loads(tiergarten(tmp_path, "list", "--json").stdout)
-    assert set(listing) == {"devices", "tiers", "policies", "workloads", "kernels", "scenarios"}
+    assert set(listing) == {"devices", "tiers", "links", "policies", "workloads", "kernels", "scenarios"}
     assert {"h100-sxm", "sn40l-node", "dgx-a100", "mi300x", "tpuv4i", "m1-max", "cxl-expander"} <= set(
         listing["devices"]
     )

@@ -1,4 +1,4 @@
-"""What can be named in a scenario: devices, memory models, policies, workloads, bundled scenarios; one line each."""
+"""What can be named in a scenario: devices, memory and link models, policies, workloads, bundled scenarios; one line each."""
 
 import importlib
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from tiergarten.driver import drivers
 from tiergarten.scenario.merge import bundled
 from tiergarten.scenario.yaml_tree import read_yaml
 from tiergarten.sim.errors import TiergartenError, did_you_mean
+from tiergarten.sim.link_model import link_models
 from tiergarten.sim.memory import memory_models
 from tiergarten.sim.registry import Registry, summary
 
@@ -51,6 +52,7 @@ def _workloads() -> dict[str, str]:
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "devices": lambda: _titles("devices"),
     "tiers": lambda: _registered(memory_models),
+    "links": lambda: _registered(link_models),
     "policies": _policies,
     "workloads": _workloads,
     "kernels": _kernels,

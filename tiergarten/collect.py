@@ -8,7 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiergarten.driver import Machine, Output
+from tiergarten.faults import events_table, fault_metrics, fault_rows
 from tiergarten.laws import check_laws
+from tiergarten.ledger import ledger_table
 from tiergarten.sim.system import Route
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
@@ -27,7 +29,7 @@ class Collected:
     laws: list[str]
 
 
-def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -> Collected:
+def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool, keep_ledger: bool = False) -> Collected:
     """Tables and metrics of a finished machine, the driver's own among them, laws checked."""
     columns = _columns(machine)
     elapsed_ps = max(machine.engine.now_ps, 1)
@@ -40,10 +42,24 @@ def collect(machine: Machine, output: Output, bins: int, keep_transfers: bool) -
         "breakdown": _breakdown_table(machine, output, elapsed_ps),
         **output.tables,
     }
+    faults = fault_rows(machine.system, elapsed_ps)
+    if faults:
+        tables["events"] = events_table(faults)
     metrics = {"elapsed_s": elapsed_ps / PS_PER_S, **output.metrics, **_machine_metrics(machine, columns, elapsed_ps)}
+    metrics |= fault_metrics(machine.system, tables["transfers"], faults)
+    if len(machine.placement.bookings):
+        tables["ledger"] = ledger_table(
+            machine.placement.bookings,
+            list(machine.system.tiers),
+            columns[Column.ID],
+            columns[Column.FINISHED_PS],
+            keep_ledger,
+        )
     laws = check_laws(tables, metrics)
     if not keep_transfers:
         tables["transfers"] = tables["transfers"].slice(0, 0)
+    if not keep_ledger:
+        tables.pop("ledger", None)
     return Collected(tables, metrics, laws)
 
 
@@ -217,10 +233,14 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
     """Per resource the time in each state; the states of a resource sum to the elapsed time."""
     states = dict(output.states_ps)
     for tier in machine.system.tiers.values():
-        states.setdefault(tier.name, {"busy": min(tier.server.busy_ps, elapsed_ps)})
+        states.setdefault(tier.name, {"busy": min(tier.server.occupied_ps, elapsed_ps)})
     for link in machine.system.links.values():
         for direction, server in link.directions().items():
-            states[f"{link.name} {direction}"] = {"busy": min(server.busy_ps, elapsed_ps)}
+            down_ps = link.spec.availability.down_ps(0, elapsed_ps)
+            states[f"{link.name} {direction}"] = {
+                "busy": min(server.occupied_ps, elapsed_ps - down_ps),
+                "down": down_ps,
+            }
     rows = []
     for resource, times in states.items():
         idle_ps = elapsed_ps - sum(times.values())
@@ -247,6 +267,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             metrics[f"tier_{name}_{verb}_bytes"] = totals[verb]
         peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
         metrics[f"tier_{name}_peak_occupancy_bytes"] = min(peak, tier.capacity_bytes)
+        metrics |= {f"tier_{name}_{key}": value for key, value in tier.wear_metrics(machine.engine.now_ps).items()}
         if tier.spec.energy_pj_per_bit is not None:
             metrics[f"tier_{name}_energy_j"] = sum(totals.values()) * 8 * tier.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"tier_{name}_energy_j"])
@@ -259,7 +280,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             moved = int(c[Column.BYTES][mine].sum())
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved
-            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.busy_ps / elapsed_ps)
+            metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.occupied_ps / elapsed_ps)
         if link.spec.energy_pj_per_bit is not None:
             metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"link_{name}_energy_j"])

@@ -5,7 +5,7 @@ engine and the tiers of a system.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,12 +16,13 @@ from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.sim import seeds
 from tiergarten.sim.chooser import Chooser
 from tiergarten.sim.engine import Engine
-from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.errors import TiergartenError, UnreachableError
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.placement import Placement
 from tiergarten.sim.registry import Registry
 from tiergarten.sim.system import System
-from tiergarten.sim.units import PS_PER_S
+from tiergarten.sim.transfer import Transfer
+from tiergarten.sim.units import PS_PER_S, format_ps
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
@@ -58,13 +59,46 @@ class Machine:
         return seeds.stream(self.seed, component)
 
     def run(self) -> None:
-        """Run the engine until nothing is left to do, or until the scenario's `run.until`."""
+        """Run the engine until nothing is left to do, or until the scenario's `run.until`.
+
+        Raises UnreachableError if transfers are left that wait for links which stay down or tiers which stay read-only.
+        """
         self.engine.run(until=self.until_ps)
+        if self.until_ps is None:
+            self._require_finished()
         if self.engine.now_ps > LONGEST_PS:
             raise TiergartenError(
                 f"the run lasted {self.engine.now_ps / PS_PER_S / 86400:.0f} simulated days; times are kept for 53 days: "
                 "give it less work or faster tiers, or stop it with run.until"
             )
+
+    def _require_finished(self) -> None:
+        """Nothing can happen any more: what links still hold will never arrive."""
+        lines = []
+        for name, kept in self.system.unfinished().items():
+            transfers = [carried for carried in kept if isinstance(carried, Transfer)]
+            num_bytes = sum(transfer.num_bytes for transfer in transfers)
+            first = ", ".join(_described(transfer) for transfer in transfers[:NAMED_TRANSFERS])
+            more = len(transfers) - NAMED_TRANSFERS
+            lines.append(
+                f"{name!r} stays {'down' if name in self.system.links else 'read-only'} with {len(transfers)} transfers of {num_bytes} bytes that can never finish: {first}"
+                + (f" and {more} more" if more > 0 else "")
+            )
+        if lines:
+            ends = "; give the fault an `until`, another link around it, or stop the run with run.until"
+            raise UnreachableError("; ".join(lines) + ends)
+
+
+NAMED_TRANSFERS = 5
+"""How many of the transfers that never finish an error names."""
+
+
+def _described(transfer: Transfer) -> str:
+    route = transfer.route
+    return (
+        f"transfer {transfer.id} ({transfer.num_bytes} bytes, {route.source} to {route.destination}, requested at "
+        f"{format_ps(transfer.requested_ps)})"
+    )
 
 
 @dataclass
@@ -92,6 +126,8 @@ class Driver(ABC):
     """Keys of `workload:` beside `kind`."""
     Policies: ClassVar[type[StrictModel]] = NoParams
     """Keys of `policies:`."""
+    keeps_own_time: ClassVar[bool] = False
+    """Its times are computed beside the links, so that nothing that happens to a link reaches them."""
 
     def __init__(self, params: Any, policies: Any):
         self.params = params
@@ -104,3 +140,12 @@ class Driver(ABC):
     @abstractmethod
     def run(self, machine: Machine) -> Output:
         """Run the workload to its end on a fresh machine."""
+
+
+def route_problems(scenario: "ScenarioSchema", pairs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Problems of pairs of tiers (dotted key, one, other) between which a workload moves bytes and no link leads."""
+    return [
+        (key, f"no chain of links joins {one!r} and {other!r}; add one under `links:`")
+        for key, one, other in pairs
+        if one in scenario.tiers and other in scenario.tiers and not scenario.joins(one, other)
+    ]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tiergarten.ledger import LAW, broken
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.system import COMPUTE
 from tiergarten.sim.units import PS_PER_S
@@ -25,6 +26,8 @@ def check_laws(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> li
     ]
     if "requests" in tables:
         laws.append(_check_requests(tables))
+    if "ledger" in tables:
+        laws.append(_check_ledger(tables, metrics))
     return laws
 
 
@@ -81,6 +84,14 @@ def _check_occupancy(tables: Mapping[str, pa.Table]) -> str:
         over = total[total["bytes"] > total["capacity_bytes"]]
         _require(law, over.empty and bool((frame["bytes"] >= 0).all()), str(over.head(3)))
     return law
+
+
+def _check_ledger(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:
+    if len(tables["transfers"]) == 0 and metrics.get("transfers"):
+        return LAW + " (transfers not kept)"
+    found = broken(tables["ledger"], tables["transfers"])
+    _require(LAW, found is None, found or "")
+    return LAW
 
 
 def _check_breakdown(tables: Mapping[str, pa.Table], metrics: Mapping[str, Any]) -> str:

@@ -198,7 +198,7 @@ class Replay:
             for ident in self._users.of_op(op):
                 self._users.left[ident] -= 1
                 if self._users.left[ident] == 0:
-                    self._machine.placement.remove(self._homes[ident], ident)
+                    self._machine.placement.discard(self._homes[ident], ident)
         self._machine.progress(end / len(self._done))
 
     def require_finished(self) -> None:

@@ -42,7 +42,8 @@ def simulate(
     driven = time.perf_counter()
     outputs = scenario.schema.outputs
     machine.placement.check()
-    collected = collect(machine, output, outputs.bins, outputs.transfers)
+    keep_ledger = outputs.ledger or bool(scenario.schema.faults)
+    collected = collect(machine, output, outputs.bins, outputs.transfers, keep_ledger)
     finished = time.perf_counter()
     simulated_s = collected.metrics["elapsed_s"]
     return RunResult(

@@ -1,13 +1,24 @@
 """Conformance kits: the contract of each kind of plug-in as something you run against your own class."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from tiergarten.sim.availability import Availability, Fault
 from tiergarten.sim.chooser import Decision
 from tiergarten.sim.contracts import AccessBatch, MemoryModel
+from tiergarten.sim.dma import Dma
+from tiergarten.sim.engine import Engine
 from tiergarten.sim.eviction import EvictionPolicy, EvictionSetup, FutureUses
-from tiergarten.sim.units import NEVER_PS
+from tiergarten.sim.link import Link, LinkSpec
+from tiergarten.sim.link_model import LinkEnd, LinkSetup, Wire
+from tiergarten.sim.models.analytic import AnalyticModel
+from tiergarten.sim.system import System
+from tiergarten.sim.tier import Tier, TierSpec
+from tiergarten.sim.transfer import Transfer
+from tiergarten.sim.units import NEVER_PS, PS_PER_US
 
 
 def check_eviction_policy(policy: type[EvictionPolicy], seed: int = 0, num_accesses: int = 400) -> None:
@@ -166,3 +177,73 @@ def _drive_model(model: MemoryModel, plan: list[tuple[int, AccessBatch]], steps:
         advance(following)
     assert not len(model.advance(NEVER_PS - 1).ids), "completions came although none was due"
     return done
+
+
+def check_link_model(make: Callable[[LinkSetup], Wire], setup: LinkSetup | None = None, seed: int = 0) -> None:
+    """Raise AssertionError, saying what broke, unless the link model keeps the law of `LinkModel` and its links carry every byte.
+
+    Times grow with the size and set-up is part of them; two links side by side are no slower; transfers at random times over a
+    link of it, both ways, with and without copy engines, faults and half duplex, all arrive, none sooner than alone; a link
+    is never busy for longer than the run; without engines they arrive in order; a fault never makes anything earlier.
+    """
+    setup = setup or LinkSetup((LinkEnd("near", "ddr"), LinkEnd("far", "cxl", 100_000)), bytes_per_s=(2e9, 1e9))
+    wire, doubled = make(setup), make(replace(setup, count=2))
+    for way in (0, 1):
+        times = [wire.duration_ps[way](size) for size in _LINK_SIZES]
+        assert times == sorted(times), f"a longer copy takes less time: {times}"
+        assert times[0] > 0, "a copy takes no time"
+        assert 0 <= wire.setup_ps[way] <= times[0], f"set-up of {wire.setup_ps[way]} ps is no part of {times[0]} ps"
+        assert doubled.duration_ps[way](_LINK_SIZES[-1]) <= times[-1], "two links side by side are slower than one"
+    outage = Availability([Fault(20 * PS_PER_US, 60 * PS_PER_US, 0.0), Fault(90 * PS_PER_US, 200 * PS_PER_US, 0.25)])
+    for full_duplex in (True, False):
+        for dma in (None, Dma(1, 4096), Dma(3, 4096)) if wire.credits is None else (None,):
+            spec = _link_spec(wire, full_duplex=full_duplex, dma=dma)
+            whole = _drive_link(spec, seed)
+            broken = _drive_link(replace(spec, availability=outage), seed)
+            if dma is None:
+                pairs = zip(sorted(whole.items()), sorted(broken.items()), strict=True)
+                assert all(late[1] >= early[1] for early, late in pairs), "a fault made a transfer earlier"
+
+
+_LINK_SIZES = (1, 64, 100, 4096, 5000, 65536, 300_000, 2**20, 3 * 2**22)
+
+
+def _link_spec(wire: Wire, **rest: Any) -> LinkSpec:
+    return LinkSpec(
+        "wire",
+        ("near", "far"),
+        wire.duration_ps,
+        wire.latency_ps,
+        setup_ps=wire.setup_ps,
+        credits=wire.credits,
+        **rest,
+    )
+
+
+def _drive_link(spec: LinkSpec, seed: int) -> dict[int, int]:
+    """Arrival of each of some random transfers over the link, by id; checks what holds for each and for the link."""
+    engine = Engine()
+    memory = [TierSpec(name, "ddr", 2**40, 1e18, 1e18) for name in spec.ends]
+    link = Link(engine, spec)
+    system = System(engine, [Tier(engine, tier, AnalyticModel(tier)) for tier in memory], [link])
+    rng = np.random.default_rng(seed)
+    made: list[Transfer] = []
+    for time_ps in np.cumsum(rng.choice([0, 1, 2_000_000, 30_000_000], 40)).tolist():
+        ends = spec.ends if rng.random() < 0.6 else spec.ends[::-1]
+        size = int(rng.choice(_LINK_SIZES[:-1]))
+        engine.call_at(time_ps, lambda e=ends, n=size: made.append(system.transfer(e[0], e[1], n)))  # type: ignore[misc]
+    engine.run()
+    assert not system.unfinished(), "a transfer was lost"
+    assert all(transfer.finished_ps >= 0 for transfer in made), "a transfer never arrived"
+    for transfer in made:
+        way = 0 if transfer.route.source == spec.ends[0] or not spec.full_duplex else 1
+        alone_ps = spec.duration_ps[way](transfer.num_bytes) + spec.latency_ps
+        took_ps = transfer.finished_ps - transfer.requested_ps
+        assert took_ps >= alone_ps - 1, f"{transfer.num_bytes} bytes took {took_ps} ps, alone {alone_ps}"
+    for name, server in link.directions().items():
+        assert 0 < server.busy_ps <= engine.now_ps, f"{name} was busy for {server.busy_ps} of {engine.now_ps} ps"
+    if spec.dma is None:
+        for source in spec.ends if spec.full_duplex else (None,):
+            arrivals = [t.finished_ps for t in made if source in (None, t.route.source)]
+            assert arrivals == sorted(arrivals), "a transfer overtook another on a first-come-first-served link"
+    return {transfer.id: transfer.finished_ps for transfer in made}

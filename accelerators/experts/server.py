@@ -155,11 +155,12 @@ class ExpertServer:
                 continue
             self.policy.remove(victim)
             self.placement.remove(plan.cache, victim)
-        self.placement.add(plan.cache, expert, plan.expert_bytes, Role.WEIGHT)
+        asked_ps = self.engine.now_ps
+        copy = self.system.transfer(plan.home, plan.cache, plan.expert_bytes, role=Role.WEIGHT, owner=record.prompt)
+        self.placement.add(plan.cache, expert, plan.expert_bytes, Role.WEIGHT, copy.id)
         self.policy.insert(expert, record.prompt)
         self.policy.pin(expert)
-        asked_ps = self.engine.now_ps
-        yield self.system.transfer(plan.home, plan.cache, plan.expert_bytes, role=Role.WEIGHT, owner=record.prompt)
+        yield copy
         record.copy_ps = self.engine.now_ps - asked_ps
         batch.copy_ps += record.copy_ps
         batch.copies += 1

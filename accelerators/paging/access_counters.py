@@ -6,7 +6,7 @@ off for paging by default. Grace-Hopper uses them for system memory (`ats.py`).
 
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
-from tiergarten.accelerators.paging.service import hold_memory, move_planned, plan_region, setup_block
+from tiergarten.accelerators.paging.service import hold_memory, move_planned, plan_region
 from tiergarten.accelerators.paging.state import NOTHING, Cause, Count, Now, PagingState
 
 PLUGIN = int(EvictionKind.PLUGIN)
@@ -39,7 +39,7 @@ def migrate_block(state: PagingState, config: KernelConfig, block: int, cause: i
     for region in range(len(state.wanted)):
         plan_region(state, config, block, region)
     hold_memory(state, config, block)
-    duration = config.block_ps + state.now[Now.SPENT_PS] + setup_block(state, config, block)
+    duration = config.block_ps + state.now[Now.SPENT_PS]
     state.now[Now.SPENT_PS] = 0
     duration += move_planned(state, config, block, cause - 1)  # planned as prefetch, logged under `cause`
     state.now[Now.LOCKED_BLOCK] = NOTHING

@@ -1,12 +1,13 @@
 """The loop that joins GPU and driver: touch, fetch a batch, service it, replay. Resumable, so that plug-ins can be asked.
 
-GPU and driver take turns: the GPU runs until every lane is parked or done, then the driver serves one batch. What the GPU could
-have done beside the driver is thus counted after it; for fault-bound work, where lanes wait anyway, the difference is small.
+The GPU runs until every lane is parked or done, then the driver serves one batch. Where faults enough for a whole batch were raised
+on the way, the driver had begun meanwhile, and its work hides behind the GPU's; otherwise it waits for the last of them.
 """
 
 import numpy as np
 
 from tiergarten.accelerators.paging.access_counters import serve_notices
+from tiergarten.accelerators.paging.history import mark, mark_now
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, ReplayKind
 from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
 from tiergarten.accelerators.paging.service import (
@@ -27,10 +28,22 @@ FINISHED = 10
 
 @kernel
 def spend(state: PagingState, duration: int) -> None:
-    """The driver worked or waited for `duration` picoseconds."""
-    state.now[Now.TIME_PS] += duration
+    """The driver worked or waited for `duration` picoseconds, as far as possible beside the GPU's touches before."""
+    hidden = min(duration, state.now[Now.GPU_AHEAD_PS])
+    state.now[Now.GPU_AHEAD_PS] -= hidden
+    state.counts[Count.HIDDEN_PS] += hidden
+    state.now[Now.TIME_PS] += duration - hidden
     state.now[Now.BATCH_CPU_PS] += duration
     state.counts[Count.DRIVER_PS] += duration
+
+
+@kernel
+def let_driver_begin(state: PagingState, config: KernelConfig) -> None:
+    """The GPU has stopped: with a whole batch of faults in the buffer, the driver began when the GPU did."""
+    if state.now[Now.BUFFER_COUNT] >= config.batch_entries:
+        state.now[Now.GPU_AHEAD_PS] = state.counts[Count.GPU_PS] - state.now[Now.GPU_SINCE_PS]
+    else:
+        state.now[Now.GPU_AHEAD_PS] = 0
 
 
 @kernel
@@ -82,6 +95,7 @@ def service_batch(state: PagingState, config: KernelConfig, lanes: Lanes) -> int
             replay(state, config, lanes)
             run_gpu(state, config, lanes)
     wait_for_copies(state, config)
+    mark(state)
     if state.now[Now.SERVICED] == 0:
         wait_for_naps(state, config)
     return DONE
@@ -99,10 +113,12 @@ def advance(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
         step = state.now[Now.STEP]
         if step == Step.TOUCH:
             run_gpu(state, config, lanes)
+            let_driver_begin(state, config)
             spend(state, serve_notices(state, config))
             wait_for_copies(state, config)
             if state.now[Now.BUFFER_COUNT] == 0:
                 if replay(state, config, lanes) == 0 and not any_ready(lanes):
+                    mark_now(state)
                     return FINISHED
                 continue
             state.now[Now.STEP] = Step.FETCH
@@ -115,6 +131,8 @@ def advance(state: PagingState, config: KernelConfig, lanes: Lanes) -> int:
             if status != DONE:
                 return status
             state.now[Now.BATCH_COUNT] = 0
+            state.now[Now.GPU_AHEAD_PS] = 0
+            state.now[Now.GPU_SINCE_PS] = state.counts[Count.GPU_PS]
             state.now[Now.STEP] = Step.REPLAY
         else:
             if config.replay == BATCH_ONCE and state.now[Now.BUFFER_COUNT] > 0:

@@ -20,13 +20,18 @@ COUNTER_THRESHOLD = 256
 """Accesses of a 2 MiB granule that raise a notification (driver default)."""
 
 
+def gh200_link(costs: UvmCosts) -> UvmCosts:
+    """`costs` with the measured rates of GH200's NVLink-C2C."""
+    return replace(costs, h2d_bytes_per_s=C2C_H2D.bytes_per_s, d2h_bytes_per_s=C2C_D2H.bytes_per_s)
+
+
 def ats_config(
     base: UvmConfig, bytes_per_touch: int = CACHE_LINE_BYTES, counter_threshold: int = COUNTER_THRESHOLD
 ) -> UvmConfig:
-    """A machine like `base` with the link of GH200 and its access counters.
+    """A machine like `base`, whose link rates it keeps, that loads over the link and has access counters.
 
     Args:
-        base: memory, hardware and driver costs.
+        base: memory, hardware, driver costs and link, see `gh200_link`.
         bytes_per_touch: what a touch of a page reads over the link, whole cache lines.
         counter_threshold: 0 never migrates.
     """
@@ -35,10 +40,11 @@ def ats_config(
         raise InputError(Problem(message, path="bytes_per_touch"))
     costs: UvmCosts = replace(
         base.costs,
-        h2d_bytes_per_s=C2C_H2D.bytes_per_s,
-        d2h_bytes_per_s=C2C_D2H.bytes_per_s,
-        remote_touch_ps=transfer_ps(bytes_per_touch, C2C_H2D.bytes_per_s),
+        remote_read_ps=transfer_ps(bytes_per_touch, base.costs.h2d_bytes_per_s),
+        remote_write_ps=transfer_ps(bytes_per_touch, base.costs.d2h_bytes_per_s),
+        remote_bytes=bytes_per_touch,
         setup_ps=0,
+        unmap_ps=0,
     )
     return replace(base, costs=costs, counter_threshold=counter_threshold)
 

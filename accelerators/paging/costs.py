@@ -26,7 +26,9 @@ class UvmCosts:
     h2d_bytes_per_s: float
     d2h_bytes_per_s: float
     setup_ps: int = 0
-    """First touch of a VABlock: unmap from the CPU, block state, DMA mapping."""
+    """First copy from or to a VABlock's host pages: they are made, where the CPU has not, and mapped for DMA."""
+    unmap_ps: int = 0
+    """Taking a VABlock that the CPU has filled from the CPU's page tables, at its first copy."""
     page_ps: int = 0
     """Each page beside its bytes: zeroing, page-table entry."""
     entry_ps: int = 0
@@ -37,8 +39,11 @@ class UvmCosts:
     """Each contiguous copy back to the host."""
     pipelined: bool = False
     """Whether the driver pushes a batch's copies and waits for them at its end (both directions at once), or after each VABlock."""
-    remote_touch_ps: int = 200_000
-    """A touch over the link that is not hidden; UVMSmart uses 200 core cycles (0.135 us), rounded up here for PCIe: an estimate."""
+    remote_read_ps: int = 200_000
+    """A read over the link that is not hidden; UVMSmart uses 200 core cycles (0.135 us), rounded up here for PCIe: an estimate."""
+    remote_write_ps: int = 200_000
+    remote_bytes: int = 32
+    """What a touch over the link moves: a sector."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -82,7 +87,8 @@ TITAN_V: Final = UvmCosts(
     page_ps=1 * PS_PER_US,
     h2d_bytes_per_s=12.3e9,
     d2h_bytes_per_s=13.2e9,
-    setup_ps=520 * PS_PER_US,
+    setup_ps=380 * PS_PER_US,
+    unmap_ps=140 * PS_PER_US,
     evict_ps=40 * PS_PER_US,
 )
 """Titan V, EPYC 7551P, driver 460.27.04 (Allen & Ge, SC'21).
@@ -90,7 +96,7 @@ TITAN_V: Final = UvmCosts(
 Batch: intercept of the paper's fit of "regular", 40 us. Eviction: 0.2 ms for 2 MiB, of which 0.16 ms are bytes. VABlock, page and
 set-up were calibrated together on Fig. 1 (first touch without prefetch). They can be checked on figures that they were not made from:
 the paper's slope of "regular" is 0.68 us/KB, these give 0.79; 1 MiB over 60 VABlocks takes 1.0 ms, these give 1.1; 13 us for each
-further VABlock, here 11.8.
+further VABlock, here 11.8. Of the 520 us of a first touch, 140 are unmapping: batches of "stream" with it take 0.24 ms, others 0.10.
 """
 
 RTX_5090: Final = UvmCosts(
@@ -99,7 +105,8 @@ RTX_5090: Final = UvmCosts(
     copy_ps=0,
     h2d_bytes_per_s=pcie_copy_cost(5, 16).bytes_per_s,
     d2h_bytes_per_s=pcie_copy_cost(5, 16).bytes_per_s,
-    setup_ps=520 * PS_PER_US,
+    setup_ps=380 * PS_PER_US,
+    unmap_ps=140 * PS_PER_US,
     pipelined=True,
 )
 """RTX 5090 on PCIe 5 x16. Nothing here is fitted to that card: batch, VABlock and set-up are CPU time, kept from the Titan V; the

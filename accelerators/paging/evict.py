@@ -95,6 +95,20 @@ def log_copy(state: PagingState, cause: int, page: int, pages: int, block: int) 
 
 
 @kernel
+def setup_block(state: PagingState, config: KernelConfig, block: int) -> int:
+    """First copy from or to a VABlock's host pages: they are made and mapped for DMA, once. Returns picoseconds.
+
+    Pages that the CPU filled need this when they first migrate, pages that the GPU filled when they are first evicted
+    (uvm_va_block.c, block_populate_pages_cpu).
+    """
+    if state.block_seen[block]:
+        return 0
+    state.block_seen[block] = 1
+    state.counts[Count.FIRST_TOUCHES] += 1
+    return config.setup_ps
+
+
+@kernel
 def evict_chunk(state: PagingState, config: KernelConfig, chunk: int) -> int:
     """Empty one chunk and free its memory; returns driver time in ps, link time goes to `now[OUT_PS]`."""
     copied, runs = empty_chunk(state, chunk, config.pages_per_region, config.pages_per_chunk)
@@ -106,8 +120,11 @@ def evict_chunk(state: PagingState, config: KernelConfig, chunk: int) -> int:
     state.counts[Count.D2H_COPIES] += runs
     state.counts[Count.D2H_PAGES] += copied
     log_copy(state, Cause.EVICTION, first, copied, block)
-    state.now[Now.OUT_PS] += np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
-    return config.evict_ps + runs * config.evict_copy_ps
+    link_ps = np.int64(np.ceil(copied * config.page_bytes * config.d2h_ps_per_byte))
+    state.now[Now.OUT_PS] += link_ps
+    state.counts[Count.D2H_PS] += link_ps
+    setup_ps = setup_block(state, config, block) if copied else 0
+    return setup_ps + config.evict_ps + runs * config.evict_copy_ps
 
 
 @kernel

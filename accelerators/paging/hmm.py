@@ -16,5 +16,10 @@ def hmm_config(base: UvmConfig) -> UvmConfig:
     Spreading the set-up evenly is an estimate.
     """
     pages = base.geometry.block_bytes // base.geometry.page_bytes
-    costs = replace(base.costs, setup_ps=0, page_ps=base.costs.page_ps + base.costs.setup_ps // pages)
+    costs = replace(
+        base.costs,
+        setup_ps=0,
+        unmap_ps=0,
+        page_ps=base.costs.page_ps + (base.costs.setup_ps + base.costs.unmap_ps) // pages,
+    )
     return replace(base, costs=costs, prefetcher=RegionPrefetch(), prefetcher_when_full=None)

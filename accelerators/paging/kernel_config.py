@@ -72,11 +72,13 @@ class KernelConfig(NamedTuple):
     remote_when_full: int
     """1 = once memory is full, faults map host pages remotely instead of migrating (a mode of UVMSmart)."""
     touch_ps: int
-    remote_touch_ps: int
+    remote_read_ps: int
+    remote_write_ps: int
     batch_ps: int
     entry_ps: int
     block_ps: int
     setup_ps: int
+    unmap_ps: int
     copy_ps: int
     page_ps: int
     evict_ps: int

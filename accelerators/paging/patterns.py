@@ -1,7 +1,7 @@
 """Page streams of synthetic programs, as lanes: sequential, strided, random, pointer chase, and the first touch of SC'21.
 
 The over-subscription patterns follow the micro-benchmark of eunomia-bpf/gpu_ext (3f4cc2d, microbench/memory): 65 536 threads,
-each with a chunk of its own, one touch per 4 KiB page.
+each with a chunk of its own, one touch per 4 KiB page. Its generator is reproduced, so the pages are the benchmark's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,6 @@ from tiergarten.accelerators.paging.touch import Lanes
 from tiergarten.accelerators.paging.uvm import FaultHardware
 from tiergarten.sim.errors import InputError, Problem
 from tiergarten.sim.registry import Registry
-from tiergarten.sim.seeds import stream
 
 
 def make_lanes(
@@ -109,21 +108,58 @@ def strided(num_pages: int, threads: int, seed: int) -> NDArray[np.int32]:
     return np.minimum(np.arange(used)[:, None] + used * np.arange(rounds), num_pages - 1).astype(np.int32)
 
 
+def _next_random(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The benchmark's linear congruential generator: 32-bit successors (Numerical Recipes' constants)."""
+    return (np.uint64(1_664_525) * values + np.uint64(1_013_904_223)) & np.uint64(0xFFFF_FFFF)
+
+
 @PATTERNS.register("random")
 def random(num_pages: int, threads: int, seed: int) -> NDArray[np.int32]:
-    """Each thread visits the pages of its own chunk once, in an order of its own."""
+    """Each thread visits the pages of its own chunk by an odd step of its own, from an offset of its own.
+
+    That is each page once where the step and the chunk's pages have no common divisor, as the benchmark has it.
+    """
     chunk, firsts = _own_chunks(num_pages, threads)
-    order = stream(seed, "pattern.random").random((len(firsts), chunk)).argsort(axis=1)
-    return np.minimum(firsts[:, None] + order, num_pages - 1).astype(np.int32)
+    drawn = _next_random(np.uint64(0x1234_5678 ^ (seed & 0xFFFF_FFFF)) ^ np.arange(len(firsts), dtype=np.uint64))
+    steps, offsets = drawn | np.uint64(1), _next_random(drawn ^ np.uint64(0xDEAD_BEEF)) % np.uint64(chunk)
+    order = (offsets[:, None] + np.arange(chunk, dtype=np.uint64) * steps[:, None]) % np.uint64(chunk)
+    return np.minimum(firsts[:, None] + order.astype(np.int64), num_pages - 1).astype(np.int32)
+
+
+PAGE_BYTES: Final = 4096
+NODE_BYTES: Final = 12
+NODES_PER_PAGE: Final = PAGE_BYTES // NODE_BYTES
+"""A chunk of the pointer chase holds a multiple of this many nodes, so it is a little smaller than its pages."""
+HOPS: Final = 8
+
+
+def chase_bytes(limit_bytes: int, threads: int) -> int:
+    """Array of a pointer chase that uses nine tenths of `limit_bytes`: a chunk of nodes for each thread, rounded up.
+
+    Fewer threads have one where so many chunks would exceed the limit.
+    """
+    nodes = int(limit_bytes * 0.9) // NODE_BYTES
+    chunk = max(1, -(-nodes // (threads * NODES_PER_PAGE))) * NODES_PER_PAGE * NODE_BYTES
+    return max(1, min(threads, limit_bytes // chunk)) * chunk
 
 
 @PATTERNS.register("pointer_chase")
 def pointer_chase(num_pages: int, threads: int, seed: int) -> NDArray[np.int32]:
-    """Each thread follows eight pointers inside its own chunk, the first from the chunk's start."""
-    chunk, firsts = _own_chunks(num_pages, threads)
-    hops = stream(seed, "pattern.pointer_chase").integers(0, chunk, (len(firsts), 8))
-    hops[:, 0] = 0
-    return np.minimum(firsts[:, None] + hops, num_pages - 1).astype(np.int32)
+    """Each thread follows eight pointers inside its own chunk of nodes, the first from the chunk's start.
+
+    Node i points to node `generator(i) mod nodes of a chunk` of its chunk, as the benchmark's initialisation sets it; another seed
+    begins the generator elsewhere.
+    """
+    held = max(num_pages * PAGE_BYTES // (NODES_PER_PAGE * NODE_BYTES), 1)
+    threads = min(threads, held)
+    chunk = np.uint64(held // threads * NODES_PER_PAGE)
+    firsts = np.arange(threads, dtype=np.uint64) * chunk
+    at, hops = firsts, []
+    for _ in range(HOPS):
+        hops.append(at)
+        at = firsts + _next_random((at + np.uint64(seed)) & np.uint64(0xFFFF_FFFF)) % chunk
+    pages = np.stack(hops, axis=1) * np.uint64(NODE_BYTES) // np.uint64(PAGE_BYTES)
+    return np.minimum(pages, np.uint64(num_pages - 1)).astype(np.int32)
 
 
 def interleave(first: NDArray[np.int32], second: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -24,6 +24,7 @@ from tiergarten.accelerators.paging.state import (
 # Plain integers: numba compiles member look-ups of an IntEnum, but reads of these names are shorter below.
 FREE_CHUNKS, USED_HEAD, USED_TAIL = int(Now.FREE_CHUNKS), int(Now.USED_HEAD), int(Now.USED_TAIL)
 UNUSED_HEAD, UNUSED_TAIL = int(Now.UNUSED_HEAD), int(Now.UNUSED_TAIL)
+DEVICE_PAGES, HOST_PAGES, POPULATED_PAGES = int(Now.DEVICE_PAGES), int(Now.HOST_PAGES), int(Now.POPULATED_PAGES)
 
 
 @kernel
@@ -71,16 +72,32 @@ def release_memory(state: PagingState, chunk: int) -> None:
 
 
 @kernel
-def place_on_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> None:
-    """Move a host page to the device; a read-mostly page keeps its host copy."""
+def place_on_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> int:
+    """Move a page to the device; a read-mostly page keeps its host copy. Returns 1 if it has to be copied, 0 if it is new."""
     flags = state.pages[page]
-    if flags & READ_MOSTLY:
-        flags |= DEVICE
+    copied = 0
+    if flags & HOST:
+        copied = 1
+        if not flags & READ_MOSTLY:
+            flags &= ALL ^ HOST
+            state.now[HOST_PAGES] -= 1
     else:
-        flags = (flags | DEVICE) & (ALL ^ HOST)
-    state.pages[page] = flags & (ALL ^ REMOTE)
+        state.now[POPULATED_PAGES] += 1
+        state.counts[Count.ZEROED_PAGES] += 1
+    state.now[DEVICE_PAGES] += 1
+    state.pages[page] = (flags | DEVICE) & (ALL ^ REMOTE)
     state.region_pages[page // pages_per_region] += 1
     state.chunk_pages[page // pages_per_chunk] += 1
+    return copied
+
+
+@kernel
+def map_on_host(state: PagingState, page: int) -> None:
+    """Map a page for the GPU where it is on the host; a new page begins there."""
+    if not state.pages[page] & HOST:
+        state.now[POPULATED_PAGES] += 1
+        state.now[HOST_PAGES] += 1
+    state.pages[page] |= HOST | REMOTE
 
 
 @kernel
@@ -112,12 +129,26 @@ def empty_chunk(state: PagingState, chunk: int, pages_per_region: int, pages_per
     append_chunk(state, chunk, UNUSED_HEAD, UNUSED_TAIL)
     state.chunk_held[chunk] = UNUSED
     state.counts[Count.EVICTED_PAGES] += left
+    state.now[DEVICE_PAGES] -= left
+    state.now[HOST_PAGES] += copied
     return copied, runs
+
+
+@kernel
+def drop_host_copy(state: PagingState, page: int) -> None:
+    """A write to a page on both sides makes the device's copy the only one."""
+    if state.pages[page] & HOST:
+        state.pages[page] &= ALL ^ HOST
+        state.now[HOST_PAGES] -= 1
+        state.counts[Count.INVALIDATED_PAGES] += 1
 
 
 @entry_kernel
 def take_from_device(state: PagingState, page: int, pages_per_region: int, pages_per_chunk: int) -> None:
     """Move one device page to the host (a CPU fault); its chunk keeps its memory, on the unused list once it is empty."""
+    if not state.pages[page] & HOST:
+        state.now[HOST_PAGES] += 1
+    state.now[DEVICE_PAGES] -= 1
     state.pages[page] = (state.pages[page] | HOST) & (ALL ^ (DEVICE | DIRTY))
     state.region_pages[page // pages_per_region] -= 1
     chunk = page // pages_per_chunk

@@ -7,13 +7,12 @@ evictions * (evict + copies * evict_copy)` on one CPU thread, plus bytes / rate 
 
 import numpy as np
 
-from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy
+from tiergarten.accelerators.paging.evict import BLOCKED, find_memory, log_copy, setup_block
 from tiergarten.accelerators.paging.kernel_config import KernelConfig, PrefetchKind
 from tiergarten.accelerators.paging.kernels import entry_kernel, kernel
-from tiergarten.accelerators.paging.residency import place_on_device, refill_chunk
+from tiergarten.accelerators.paging.residency import drop_host_copy, map_on_host, place_on_device, refill_chunk
 from tiergarten.accelerators.paging.state import (
     AHEAD,
-    ALL,
     DEVICE,
     FAULTED,
     FREE,
@@ -182,10 +181,9 @@ def plan_faults(state: PagingState, config: KernelConfig, block: int, begin: int
         if accessible(flags, is_write):
             state.counts[Count.DUPLICATES] += 1
         elif flags & DEVICE:
-            state.pages[page] = flags & (ALL ^ HOST)
-            state.counts[Count.INVALIDATED_PAGES] += 1
+            drop_host_copy(state, page)
         elif flags & PREFER_HOST or keep_on_host:
-            state.pages[page] = flags | REMOTE
+            map_on_host(state, page)
         else:
             index = page - block * config.pages_per_block
             if state.plan[index]:
@@ -225,11 +223,12 @@ def hold_memory(state: PagingState, config: KernelConfig, block: int) -> bool:
 def move_planned(state: PagingState, config: KernelConfig, block: int, cause: int) -> int:
     """Fetch the planned pages and clear the plan.
 
-    Contiguous pages of one kind (faulted, prefetched) are one copy. Returns driver time in ps; link time goes to
-    `now[IN_PS]`.
+    Contiguous pages of one kind (faulted, prefetched) are one copy; new pages are filled in place and cost no link. The first copy
+    out of a VABlock needs its host pages mapped. Returns driver time in ps; link time goes to `now[IN_PS]`.
     """
     base = block * config.pages_per_block
-    copies, moved = 0, 0
+    copies, moved, copied_before = 0, 0, state.counts[Count.H2D_PAGES]
+    run_copied = 0
     run_start, run_kind = NOTHING, 0
     for region in range(len(state.wanted)):
         if state.wanted[region]:
@@ -240,13 +239,16 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
                     run_kind = 0
                 if kind:
                     if run_kind == 0:
-                        run_start, run_kind = index, kind
-                        copies += 1
-                    place_on_device(state, base + index, config.pages_per_region, config.pages_per_chunk)
+                        run_start, run_kind, run_copied = index, kind, 0
+                    copied = place_on_device(state, base + index, config.pages_per_region, config.pages_per_chunk)
+                    copies += copied > run_copied
+                    run_copied = max(run_copied, copied)
                     state.plan[index] = 0
                     moved += 1
+                    state.counts[Count.H2D_PAGES] += copied
                     if kind == AHEAD:
                         state.counts[Count.PREFETCHED_PAGES] += 1
+                        state.counts[Count.COPIED_AHEAD_PAGES] += copied
                     else:
                         state.counts[Count.FAULTED_PAGES] += 1
             state.wanted[region] = 0
@@ -255,19 +257,13 @@ def move_planned(state: PagingState, config: KernelConfig, block: int, cause: in
                 log_copy(state, cause + run_kind - FAULTED, base + run_start, end - run_start, block)
                 run_kind = 0
     state.counts[Count.H2D_COPIES] += copies
-    state.counts[Count.H2D_PAGES] += moved
-    state.now[Now.IN_PS] += np.int64(np.ceil(moved * config.page_bytes * config.h2d_ps_per_byte))
-    return copies * config.copy_ps + moved * config.page_ps
-
-
-@kernel
-def setup_block(state: PagingState, config: KernelConfig, block: int) -> int:
-    """First touch of a VABlock: unmap it from the CPU and map it for DMA, once. Returns picoseconds."""
-    if state.block_seen[block]:
-        return 0
-    state.block_seen[block] = 1
-    state.counts[Count.FIRST_TOUCHES] += 1
-    return config.setup_ps
+    copied = state.counts[Count.H2D_PAGES] - copied_before
+    link_ps = np.int64(np.ceil(copied * config.page_bytes * config.h2d_ps_per_byte))
+    state.now[Now.IN_PS] += link_ps
+    state.counts[Count.H2D_PS] += link_ps
+    unmap_ps = config.unmap_ps if copied and state.block_seen[block] == 0 else 0
+    setup_ps = setup_block(state, config, block) if copied else 0
+    return unmap_ps + setup_ps + copies * config.copy_ps + moved * config.page_ps
 
 
 @kernel
@@ -312,7 +308,6 @@ def service_block(state: PagingState, config: KernelConfig, begin: int, end: int
     state.now[Now.SPENT_PS] = 0
     state.now[Now.PLANNED] = 0
     if has_plan(state):
-        duration += setup_block(state, config, block)
         duration += move_planned(state, config, block, Cause.DEMAND)
     state.counts[Count.BLOCK_SERVICES] += 1
     state.now[Now.SERVICED] += 1
@@ -336,10 +331,8 @@ def pin_faulted(state: PagingState, begin: int, end: int) -> None:
         page = state.batch[entry] >> 1
         flags = state.pages[page]
         if flags & DEVICE:
-            state.pages[page] = flags & (
-                ALL ^ HOST
-            )  # a write to a read-mostly page: the device's copy becomes the only one
+            drop_host_copy(state, page)  # a write to a read-mostly page
         elif not flags & REMOTE:
-            state.pages[page] = flags | REMOTE
+            map_on_host(state, page)
             state.counts[Count.PINNED_PAGES] += 1
     state.now[Now.SERVICED] += 1

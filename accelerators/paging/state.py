@@ -14,7 +14,10 @@ from tiergarten.sim.errors import ConservationError
 
 
 class Page(IntFlag):
-    """Bits of `PagingState.pages`. A page inside an allocation is on the host, on the device, or (read-mostly only) on both."""
+    """Bits of `PagingState.pages`.
+
+    A page inside an allocation is nowhere until it is first touched, then on the host, on the device, or (read-mostly only) on both.
+    """
 
     HOST = 1
     DEVICE = 2
@@ -87,7 +90,22 @@ class Now(IntEnum):
     """The same for copies to the host."""
     BATCH_CPU_PS = 23
     """Driver time spent on the batch in service."""
-    SIZE = 24
+    DEVICE_PAGES = 24
+    """Pages on the device."""
+    HOST_PAGES = 25
+    """Pages on the host; read-mostly pages may count on both sides."""
+    MARKS = 26
+    """Rows of `history` in use."""
+    MARKS_STRIDE = 27
+    """Batches between two rows."""
+    MARKS_SKIPPED = 28
+    GPU_AHEAD_PS = 30
+    """Time that the GPU has touched since the driver could have begun its next batch."""
+    GPU_SINCE_PS = 31
+    """`counts[GPU_PS]` at the end of the last batch."""
+    POPULATED_PAGES = 29
+    """Pages that have been touched or filled once; none of them is ever lost."""
+    SIZE = 32
 
 
 class Step(IntEnum):
@@ -113,7 +131,7 @@ class Count(IntEnum):
     BATCHES = 6
     BLOCK_SERVICES = 7
     FIRST_TOUCHES = 8
-    """VABlocks unmapped from the CPU and DMA-mapped."""
+    """VABlocks unmapped from the CPU and DMA-mapped, once each."""
     H2D_COPIES = 9
     H2D_PAGES = 10
     D2H_COPIES = 11
@@ -134,7 +152,34 @@ class Count(IntEnum):
     HINTED_PAGES = 24
     INVALIDATED_PAGES = 25
     """Host copies of read-mostly pages given up on a write."""
-    SIZE = 26
+    REMOTE_WRITES = 26
+    """Those of the remote touches that write."""
+    H2D_PS = 27
+    """Link time of copies to the device."""
+    D2H_PS = 28
+    ZEROED_PAGES = 29
+    """Pages that began on the device, filled with zeros: nothing to copy."""
+    COPIED_AHEAD_PAGES = 30
+    """Those of the H2D pages that were prefetched."""
+    HIDDEN_PS = 31
+    """Driver time beside which the GPU touched."""
+    SIZE = 32
+
+
+class Mark(IntEnum):
+    """Columns of `PagingState.history`: the clock and running totals."""
+
+    TIME_PS = 0
+    H2D_PAGES = 1
+    COPIED_AHEAD_PAGES = 2
+    D2H_PAGES = 3
+    H2D_PS = 4
+    D2H_PS = 5
+    DEVICE_PAGES = 6
+    HOST_PAGES = 7
+    REMOTE_TOUCHES = 8
+    REMOTE_WRITES = 9
+    SIZE = 10
 
 
 class PagingState(NamedTuple):
@@ -184,6 +229,8 @@ class PagingState(NamedTuple):
     """int64[D], random numbers drawn beforehand, used in turn."""
     log: NDArray[np.int64]
     """int64[L, 5]: time_ps, cause, first page, pages, VABlock of each copy; L = 0 keeps none."""
+    history: NDArray[np.int64]
+    """int64[H, Mark.SIZE]: running totals after each batch, see `history.py`; H even, 0 keeps none."""
     now: NDArray[np.int64]
     """int64[Now.SIZE]."""
     counts: NDArray[np.int64]
@@ -214,15 +261,15 @@ class Cause(IntEnum):
 def check_conservation(state: PagingState, block_pages: int) -> None:
     """Raise ConservationError unless every page is in exactly one place and every count agrees with the page table.
 
-    The law: a valid page has HOST or DEVICE set, both only if READ_MOSTLY; a remote mapping only on host pages; device pages lie
-    in held chunks; regions, chunks and the free count add up.
+    The law: a populated page has HOST or DEVICE set, both only if READ_MOSTLY; a remote mapping only on host pages; device pages
+    lie in held chunks; regions, chunks and totals add up.
     """
     pages = state.pages
     valid = (pages & VALID) != 0
     host, device = (pages & HOST) != 0, (pages & DEVICE) != 0
     both = host & device & ((pages & READ_MOSTLY) == 0)
     faults = {
-        "is nowhere": valid & ~host & ~device,
+        "is nowhere": valid & ~host & ~device & (int(state.now[Now.POPULATED_PAGES]) == int(valid.sum())),
         "is in two places without being read-mostly": both,
         "lies outside every allocation but has a place": ~valid & (host | device),
         "is mapped remotely but not on the host": ((pages & REMOTE) != 0) & ~host,
@@ -233,6 +280,10 @@ def check_conservation(state: PagingState, block_pages: int) -> None:
         if where.any():
             page = int(np.flatnonzero(where)[0])
             raise ConservationError(f"page {page} (VABlock {page // block_pages}) {what}")
+    totals = (("device", Now.DEVICE_PAGES, device), ("host", Now.HOST_PAGES, host))
+    for name, total, place in (*totals, ("device or host", Now.POPULATED_PAGES, host | device)):
+        if int(state.now[total]) != int(place.sum()):
+            raise ConservationError(f"{int(place.sum())} pages are on the {name}, its total says {state.now[total]}")
     for name, counted in (("region", state.region_pages), ("chunk", state.chunk_pages)):
         actual = device.reshape(len(counted), -1).sum(axis=1)
         if not np.array_equal(actual, counted):

@@ -120,7 +120,7 @@ def record_touch(state: PagingState, config: KernelConfig, page: int) -> None:
 
 
 @kernel
-def touch_remote(state: PagingState, config: KernelConfig, page: int) -> bool:
+def touch_remote(state: PagingState, config: KernelConfig, page: int, is_write: int) -> bool:
     """Touch a host page over the link.
 
     Returns False when the mapping was a thrash pin that has run out: it is taken down and the touch faults.
@@ -131,8 +131,10 @@ def touch_remote(state: PagingState, config: KernelConfig, page: int) -> bool:
         state.pages[page] &= ALL ^ REMOTE
         return False
     state.counts[Count.REMOTE_TOUCHES] += 1
-    state.counts[Count.REMOTE_PS] += config.remote_touch_ps
-    state.now[Now.TIME_PS] += config.remote_touch_ps
+    state.counts[Count.REMOTE_WRITES] += is_write
+    duration = config.remote_write_ps if is_write else config.remote_read_ps
+    state.counts[Count.REMOTE_PS] += duration
+    state.now[Now.TIME_PS] += duration
     if config.counter_threshold > 0:
         state.block_remote[block] += 1
         if state.block_remote[block] >= config.counter_threshold and state.now[Now.NOTICES] < len(state.notices):
@@ -153,7 +155,7 @@ def touch_page(state: PagingState, config: KernelConfig, page: int, is_write: in
         if is_write:
             state.pages[page] = flags | DIRTY
         return True
-    return touch_remote(state, config, page)
+    return touch_remote(state, config, page, is_write)
 
 
 @kernel

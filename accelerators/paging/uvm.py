@@ -3,6 +3,8 @@
 The kernels do the work; this module checks the input, lowers policies to numbers, and answers plug-in policies.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +16,7 @@ from tiergarten.accelerators.paging.advance import ASK_EVICTOR, ASK_PREFETCHER, 
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.eviction import LeastRecentlyAllocated, MemoryView
 from tiergarten.accelerators.paging.hints import Hint
+from tiergarten.accelerators.paging.history import mark_now
 from tiergarten.accelerators.paging.kernel_config import EvictionKind, KernelConfig
 from tiergarten.accelerators.paging.prefetch import BlockView, TreePrefetch
 from tiergarten.accelerators.paging.replay_policy import BatchFlushReplay
@@ -28,6 +31,7 @@ from tiergarten.accelerators.paging.state import (
     VALID,
     Cause,
     Count,
+    Mark,
     Now,
     PagingState,
     check_conservation,
@@ -40,6 +44,8 @@ from tiergarten.sim.units import PS_PER_S, format_bytes
 
 MAX_PAGES = 1 << 28
 """Bounds the arrays of a run: 1 TiB of 4 KiB pages."""
+LINE_BYTES = 128
+"""What a touch occupies in the GPU's cache."""
 NUM_DRAWS = 65_536
 """Random numbers drawn before a run for the random policies; used in turn."""
 
@@ -78,6 +84,12 @@ class FaultHardware:
     batch_entries: int = 256
     touch_ps: int = 1000
     """Reciprocal of the rate at which the whole GPU touches resident pages."""
+    l2_bytes: int = 0
+    """Second-level cache; 0 = none."""
+    l2_touch_ps: int = 0
+    """As `touch_ps`, for touches of lines that the cache holds."""
+    launch_ps: int = 0
+    """Time of a kernel that touches nothing."""
 
     def problems(self) -> list[Problem]:
         found = [
@@ -85,8 +97,11 @@ class FaultHardware:
             for name in ("utlbs", "parked_per_utlb", "buffer_entries", "batch_entries")
             if getattr(self, name) <= 0
         ]
-        if self.touch_ps < 0:
-            found.append(Problem(f"must not be negative, got {self.touch_ps}", path="hardware.touch_ps"))
+        found += [
+            Problem(f"must not be negative, got {getattr(self, name)}", path=f"hardware.{name}")
+            for name in ("touch_ps", "l2_bytes", "l2_touch_ps", "launch_ps")
+            if getattr(self, name) < 0
+        ]
         return found
 
 
@@ -112,6 +127,8 @@ class UvmConfig:
     """Memory behind the device; None = as much as needed."""
     log_copies: int = 0
     """Rows kept of the copy log."""
+    history_rows: int = 0
+    """Rows for the history of a `touch`, even; 0 keeps none. Longer histories are thinned out."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -126,6 +143,8 @@ class UvmConfig:
         if self.device_bytes < geometry.block_bytes:
             message = f"device memory of {format_bytes(self.device_bytes)} holds no VABlock ({format_bytes(geometry.block_bytes)})"
             problems.append(Problem(message + "; give at least one", path="device_bytes"))
+        if self.history_rows < 0 or self.history_rows % 2:
+            problems.append(Problem(f"must be even and not negative, got {self.history_rows}", path="history_rows"))
         if self.counter_threshold < 0:
             problems.append(Problem(f"must not be negative, got {self.counter_threshold}", path="counter_threshold"))
         if problems:
@@ -161,11 +180,13 @@ class UvmConfig:
             counter_threshold=self.counter_threshold,
             remote_when_full=int(self.remote_when_full),
             touch_ps=hardware.touch_ps,
-            remote_touch_ps=cost.remote_touch_ps,
+            remote_read_ps=cost.remote_read_ps,
+            remote_write_ps=cost.remote_write_ps,
             batch_ps=cost.batch_ps,
             entry_ps=cost.entry_ps,
             block_ps=cost.block_ps,
             setup_ps=cost.setup_ps,
+            unmap_ps=cost.unmap_ps,
             copy_ps=cost.copy_ps,
             page_ps=cost.page_ps,
             evict_ps=cost.evict_ps,
@@ -192,11 +213,17 @@ class UvmResult:
 class UvmMachine:
     """A GPU's managed memory in a run: allocations, the page table, the clock.
 
-    All pages begin on the host. Only this object and its kernels change the state; `check` raises if a page is lost.
+    Pages begin on the host, or, as far as it lacks room, on the device. Only this object and its kernels change the state; `check` raises if a page is lost.
     """
 
-    def __init__(self, config: UvmConfig, allocations_bytes: list[int]):
-        """Raises InputError for an empty allocation or one that host and device together cannot hold."""
+    def __init__(self, config: UvmConfig, allocations_bytes: list[int], filled: Sequence[bool] | None = None):
+        """Raises InputError for an empty allocation or one that host and device together cannot hold.
+
+        Args:
+            config: the GPU, its driver and their policies.
+            allocations_bytes: size of each allocation; it begins at a VABlock.
+            filled: which allocations the CPU has filled before; the pages of others begin where they are first touched. None = all.
+        """
         self.config = config
         geometry = config.geometry
         problems = [
@@ -210,10 +237,11 @@ class UvmMachine:
             problems.append(Problem(message + "; use larger pages", path="allocations"))
         if not allocations_bytes:
             problems.append(Problem("at least one allocation is needed", path="allocations"))
-        if config.host_bytes is not None and total > config.host_bytes + config.device_bytes:
-            tiers = (
-                f"{format_bytes(config.host_bytes)} on the host and {format_bytes(config.device_bytes)} on the device"
-            )
+        filled = [True] * len(allocations_bytes) if filled is None else list(filled)
+        first_on_device = _blocks_beyond_host(config, [s for s, f in zip(allocations_bytes, filled, strict=True) if f])
+        room = sys.maxsize if config.host_bytes is None else config.host_bytes + config.device_bytes
+        if total > room or first_on_device > config.device_bytes // geometry.block_bytes:
+            tiers = f"{format_bytes(config.host_bytes or 0)} on the host and {format_bytes(config.device_bytes)} on the device"
             message = f"working set of {format_bytes(total)} does not fit {tiers}; shrink it or add memory"
             problems.append(Problem(message, path="allocations"))
         if problems:
@@ -224,20 +252,39 @@ class UvmMachine:
         self.first_pages = tuple(int(start) * per_block for start in np.cumsum([0, *blocks[:-1]]))
         self.num_pages = tuple(-(-size // geometry.page_bytes) for size in allocations_bytes)
         self.state = _new_state(config, self.kernel, sum(blocks))
-        for first, count in zip(self.first_pages, self.num_pages, strict=True):
-            self.state.pages[first : first + count] = VALID | HOST
+        for first, count, is_filled in zip(self.first_pages, self.num_pages, filled, strict=True):
+            self.state.pages[first : first + count] = VALID | HOST if is_filled else VALID
+        on_host = int(np.count_nonzero(self.state.pages & HOST))
+        self.state.now[[Now.HOST_PAGES, Now.POPULATED_PAGES]] = on_host
         valid = (self.state.pages & VALID) != 0
         self.state.region_valid[:] = valid.reshape(len(self.state.region_valid), -1).sum(axis=1)
+        with_host_pages = np.flatnonzero((self.state.pages & HOST).reshape(-1, per_block).any(axis=1))
+        for block in with_host_pages[:first_on_device]:
+            migrate_block(self.state, self.kernel, int(block), int(Cause.HINT))
+        self.state.counts[:] = 0
+        self.state.now[[Now.IN_PS, Now.OUT_PS, Now.LOG_COUNT]] = 0
 
     @property
     def time_ps(self) -> int:
         return int(self.state.now[Now.TIME_PS])
 
-    def touch(self, lanes: Lanes) -> UvmResult:
-        """Let the GPU touch all that `lanes` holds; returns what that took."""
+    def touch(self, lanes: Lanes, is_repeat: bool = False) -> UvmResult:
+        """Launch a kernel that touches all that `lanes` holds; returns what that took.
+
+        Args:
+            lanes: pages, a line of each.
+            is_repeat: whether the kernel before touched the same lines, so that they are in the GPU's cache if that is large enough.
+        """
         self._check_pages(lanes)
+        self._begin_history()
         before, start = self.state.counts.copy(), self.time_ps
-        while (status := advance(self.state, self.kernel, lanes)) != FINISHED:
+        self.state.now[Now.GPU_SINCE_PS] = self.state.counts[Count.GPU_PS]
+        hardware, kernel = self.config.hardware, self.kernel
+        if is_repeat and len(lanes.pages) * LINE_BYTES <= hardware.l2_bytes:
+            kernel = kernel._replace(touch_ps=hardware.l2_touch_ps)
+        self.state.now[Now.TIME_PS] += hardware.launch_ps
+        self.state.counts[Count.GPU_PS] += hardware.launch_ps
+        while (status := advance(self.state, kernel, lanes)) != FINISHED:
             if status == ASK_PREFETCHER:
                 self._ask_prefetcher()
             elif status == ASK_EVICTOR:
@@ -246,12 +293,14 @@ class UvmMachine:
 
     def prefetch(self, allocation: int) -> UvmResult:
         """cudaMemPrefetchAsync to the device: bulk copies at link rate, VABlock by VABlock, without faults."""
+        self._begin_history()
         before, start = self.state.counts.copy(), self.time_ps
         bulk = self.kernel._replace(batch_ps=0, block_ps=0, page_ps=0)
         for block in self._blocks(allocation):
             self.state.now[Now.TIME_PS] += migrate_block(self.state, bulk, block, int(Cause.HINT))
             self.state.now[Now.TIME_PS] += self.state.now[Now.IN_PS] + self.state.now[Now.OUT_PS]
             self.state.now[[Now.IN_PS, Now.OUT_PS]] = 0
+            mark_now(self.state)
         self.state.counts[Count.HINTED_PAGES] += (
             self.state.counts[Count.PREFETCHED_PAGES] - before[Count.PREFETCHED_PAGES]
         )
@@ -268,7 +317,10 @@ class UvmMachine:
         base = self.first_pages[allocation] + first_page
         for page in range(base, base + num_pages):
             flags = self.state.pages[page]
-            if flags & DEVICE and not flags & HOST:
+            if not flags & (DEVICE | HOST):
+                self.state.pages[page] = flags | HOST
+                self.state.now[[Now.HOST_PAGES, Now.POPULATED_PAGES]] += 1
+            elif flags & DEVICE and not flags & HOST:
                 take_from_device(self.state, page, self.kernel.pages_per_region, self.kernel.pages_per_chunk)
                 moved += 1
         self.state.counts[Count.D2H_PAGES] += moved
@@ -282,6 +334,10 @@ class UvmMachine:
         """Bytes of pages on the device."""
         return int(np.count_nonzero(self.state.pages & DEVICE)) * self.config.geometry.page_bytes
 
+    def pages_placed(self) -> tuple[int, int]:
+        """(pages on the device, pages on the host)."""
+        return int(self.state.now[Now.DEVICE_PAGES]), int(self.state.now[Now.HOST_PAGES])
+
     def check(self) -> None:
         """Raise ConservationError unless every page is where the law says, see `state.check_conservation`."""
         check_conservation(self.state, self.kernel.pages_per_block)
@@ -289,6 +345,14 @@ class UvmMachine:
     def copies(self) -> NDArray[np.int64]:
         """int64[N, 5], the copy log: time_ps, `Cause`, first page, pages, VABlock."""
         return self.state.log[: self.state.now[Now.LOG_COUNT]]
+
+    def history(self) -> NDArray[np.int64]:
+        """int64[N, Mark.SIZE], running totals from the begin to the end of the last `touch` or `prefetch`, see `history.py`."""
+        return self.state.history[: self.state.now[Now.MARKS]].copy()
+
+    def _begin_history(self) -> None:
+        self.state.now[[Now.MARKS, Now.MARKS_STRIDE]] = 0, 1
+        mark_now(self.state)
 
     def _pages(self, allocation: int) -> slice:
         return slice(self.first_pages[allocation], self.first_pages[allocation] + self.num_pages[allocation])
@@ -349,6 +413,23 @@ class UvmMachine:
         return UvmResult(self.time_ps - start_ps, {c.name.lower(): int(change[c]) for c in Count if c != Count.SIZE})
 
 
+def _blocks_beyond_host(config: UvmConfig, allocations_bytes: list[int]) -> int:
+    """VABlocks, counted from the first allocation's begin, that cannot begin on the host for want of room there."""
+    if config.host_bytes is None:
+        return 0
+    geometry = config.geometry
+    pages = (
+        sum(-(-size // geometry.page_bytes) for size in allocations_bytes) - config.host_bytes // geometry.page_bytes
+    )
+    per_block, blocks = geometry.block_bytes // geometry.page_bytes, 0
+    for size in allocations_bytes:
+        held = -(-size // geometry.page_bytes)
+        wanted = min(-(-held // per_block), -(-max(pages, 0) // per_block))
+        pages -= min(held, wanted * per_block)
+        blocks += wanted
+    return blocks
+
+
 def _new_state(config: UvmConfig, kernel: KernelConfig, blocks: int) -> PagingState:
     pages = blocks * kernel.pages_per_block
     regions, chunks = pages // kernel.pages_per_region, pages // kernel.pages_per_chunk
@@ -381,6 +462,7 @@ def _new_state(config: UvmConfig, kernel: KernelConfig, blocks: int) -> PagingSt
         turns=np.zeros((2, kernel.utlbs), np.int64),
         draws=stream(config.seed, "paging").integers(0, 2**62, NUM_DRAWS),
         log=np.zeros((config.log_copies, 5), np.int64),
+        history=np.zeros((config.history_rows, Mark.SIZE), np.int64),
         now=now,
         counts=np.zeros(Count.SIZE, np.int64),
     )

@@ -70,7 +70,7 @@ class SmartConfig:
                 )
         if problems:
             raise InputError(problems)
-        free_of_charge = UvmCosts(0, 0, 0, 1e18, 1e18, remote_touch_ps=REMOTE_TOUCH_PS)
+        free_of_charge = UvmCosts(0, 0, 0, 1e18, 1e18, remote_read_ps=REMOTE_TOUCH_PS, remote_write_ps=REMOTE_TOUCH_PS)
         return UvmConfig(
             device_bytes=self.device_bytes,
             costs=free_of_charge,

@@ -7,6 +7,7 @@ Source: vAttention (arXiv 2405.04437 v3, ASPLOS'25), Secs. 5 and 6.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -264,14 +265,24 @@ def visible_iterations_ps(compute_ps: list[int], mapping_ps: list[int], overlapp
     return compute + np.maximum(mapping - hidden, 0)
 
 
-def growth_timeline(allocator: VAttention, prompts: list[int], iterations: int, compute_ps: int) -> np.ndarray:
-    """Decode a batch from its prompts: mapping work of each iteration, int64[iterations] picoseconds.
+class GrowthTimeline(NamedTuple):
+    """What each iteration needs, int64[iterations]."""
 
-    Iteration 0 maps the prompts.
-    """
+    mapping_ps: np.ndarray
+    """Mapping work before it."""
+    mapped_bytes: np.ndarray
+    """Memory mapped while it runs, on a worker."""
+
+
+def growth_timeline(allocator: VAttention, prompts: list[int], iterations: int) -> GrowthTimeline:
+    """Decode a batch from its prompts. Iteration 0 maps the prompts, each further one adds a token to every request."""
     for tokens in prompts:
         if allocator.admit(tokens) is None:
             message = f"{len(prompts)} requests do not fit {allocator.kv_bytes} B in {allocator.max_batch} slots"
             raise InputError(Problem(message, path="prompts"))
-    work = [allocator.prepare()] + [allocator.step() for _ in range(iterations - 1)]
-    return np.array([growth.duration_ps(allocator.groups) for growth in work], np.int64)
+    mapping, mapped = np.zeros(iterations, np.int64), np.zeros(iterations, np.int64)
+    for iteration in range(iterations):
+        growth = allocator.step() if iteration else allocator.prepare()
+        mapping[iteration] = growth.duration_ps(allocator.groups)
+        mapped[iteration] = allocator.mapped_bytes
+    return GrowthTimeline(mapping, mapped)

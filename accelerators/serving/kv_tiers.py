@@ -157,7 +157,7 @@ class KvTiers:
         first.used_bytes -= admission.private_bytes
         self._private_bytes -= admission.private_bytes
         if admission.private_bytes:
-            self._placement.remove(first.name, ("request", admission.request))
+            self._placement.discard(first.name, ("request", admission.request))
 
     def _hold_sources(self, hits: list[int], own: list[int]) -> dict[int, list[int]]:
         """By lower level, the blocks to reload from it; they must not leave before they are copied."""
@@ -212,13 +212,17 @@ class KvTiers:
         level = self.levels[index]
         moving: list[int] = []
         gates: list[Gate] = []
+        copied: set[int] = set()
         if index + 1 < len(self.levels):
             below = self.levels[index + 1]
-            moving, gates = self._enter(index + 1, [block for block in blocks if block not in below], now)
+            copied = {block for block in blocks if block in below}
+            moving, gates = self._enter(index + 1, [block for block in blocks if block not in copied], now)
         moved = set(moving)
         for block in blocks:
-            if block not in moved:
+            if block in copied:
                 self._placement.remove(level.name, block)
+            elif block not in moved:
+                self._placement.discard(level.name, block)
         self.dropped_blocks[index] += len(blocks) - len(moving)
         self.demoted_blocks[index] += len(moving)
         if not moving:
@@ -256,11 +260,16 @@ class KvTiers:
         after(gates, lambda: self._move(index, moving, Cause.WRITEBACK, now, copied))
 
     def _enter(self, index: int, blocks: list[int], now: int) -> tuple[list[int], list[Gate]]:
-        """Promise room in a lower level to as many of `blocks` as possible: those, and the gates to wait for."""
+        """Promise room in a lower level to as many of `blocks` as possible: those, and the gates to wait for.
+
+        A level that is read-only takes none.
+        """
         level = self.levels[index]
         entering: list[int] = []
         leaving: list[int] = []
         gates: list[Gate] = []
+        if not self._system.tiers[level.name].takes_writes(self._engine.now_ps):
+            return entering, gates
         for block in blocks:
             leaving += self._evict(level, level.block_bytes, block, now)
             if level.free_bytes < level.block_bytes:
@@ -277,8 +286,6 @@ class KvTiers:
     def _move(self, index: int, blocks: list[int], cause: Cause, request: int, done: Callable[[], None]) -> None:
         """Copy blocks to the next level in one transfer, now that there is room."""
         level, below = self.levels[index], self.levels[index + 1]
-        for block in blocks:
-            self._placement.add(below.name, block, below.block_bytes, Role.KV)
 
         def arrived(_: Event) -> None:
             for block in blocks:
@@ -288,6 +295,8 @@ class KvTiers:
 
         size = len(blocks) * level.block_bytes
         transfer = self._system.transfer(level.name, below.name, size, cause, Role.KV, request)
+        for block in blocks:
+            self._placement.add(below.name, block, below.block_bytes, Role.KV, transfer.id)
         assert transfer.callbacks is not None
         transfer.callbacks.append(arrived)
 
@@ -302,8 +311,10 @@ class KvTiers:
         first = self.levels[0]
         has_room, ready = tell
         has_room(admission)
+        reloaded = {block for blocks in sources.values() for block in blocks}
         for block in admission.own:
-            self._placement.add(first.name, block, first.block_bytes, Role.KV)
+            if block not in reloaded:
+                self._placement.add(first.name, block, first.block_bytes, Role.KV)
         if admission.private_bytes:
             self._placement.add(first.name, ("request", admission.request), admission.private_bytes, Role.KV)
         gates = []
@@ -331,5 +342,7 @@ class KvTiers:
                 self._loading.pop(block)[1].open()
 
         transfer = self._system.transfer(level.name, first.name, size, Cause.DEMAND, Role.KV, admission.request)
+        for block in blocks:
+            self._placement.add(first.name, block, first.block_bytes, Role.KV, transfer.id)
         assert transfer.callbacks is not None
         transfer.callbacks.append(arrived)

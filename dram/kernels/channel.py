@@ -453,8 +453,8 @@ def hand_in_maintenance(m, tick):
     before = m[NUM_PRIORITY]
     if m[REFRESH_DUE] == tick and not refresh(m, tick):
         return False
-    if m[NUM_CAPPED] > 0 and not inject_precharges(m, tick):
-        return False
+    if m[NUM_CAPPED] > 0:
+        inject_precharges(m, tick)
     if m[NUM_PRIORITY] != before:
         m[DIRTY] = 1
     return True

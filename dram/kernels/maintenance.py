@@ -196,7 +196,9 @@ def awaits_precharge(m, bank):
 
 @kernel
 def injection_due(m, tick):
-    """First tick from `tick` on at which the row policy hands in a precharge."""
+    """First tick from `tick` on at which the row policy hands in a precharge; NEVER while there is no room for it."""
+    if m[NUM_PRIORITY] >= m[MAX_PRIORITY]:
+        return NEVER
     due = NEVER
     for bank in range(m[BANKS], m[BANKS] + m[NUM_BANKS] * BANK_FIELDS, BANK_FIELDS):
         if awaits_precharge(m, bank):
@@ -206,13 +208,12 @@ def injection_due(m, tick):
 
 @kernel
 def inject_precharges(m, tick):
-    """Hand in a precharge for each bank whose row has had its share and can be closed now. False on overflow."""
+    """Hand in a precharge for each bank whose row has had its share and can be closed now, as long as there is room."""
     if m[ROW_BUS] > tick:
-        return True
+        return
     for bank in range(m[BANKS], m[BANKS] + m[NUM_BANKS] * BANK_FIELDS, BANK_FIELDS):
         if awaits_precharge(m, bank) and bank_ready(m, PRE, bank) <= tick:
             if not push_priority(m, PRE, bank):
-                return False
+                return
             m[bank + INJECTED] = 1
             m[NUM_CAPPED] -= 1
-    return True

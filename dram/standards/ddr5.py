@@ -1,6 +1,10 @@
 """DDR5 SDRAM: 32-bit subchannels, bursts of 16, two-clock activate and column commands.
 
-Same-bank refresh (REFsb, in fine-granularity mode every tREFI2 / banks of a group) is ours beyond the reference.
+Which commands take two clocks is in the command truth table (Table 30, says the reference). Same-bank refresh (REFsb,
+in fine-granularity mode every tREFI2 / banks of a group) is ours beyond the reference: tRFCsb 115 and 130 ns for 8
+and 16 Gb and tREFSBRD 30 ns as in the document's refresh timings (Table 282 of its first edition, where 32 Gb is
+still to be determined); 190 ns for 32 Gb is what Intel's published memory reference code takes for the equally long
+same-bank refresh management. Its constraint rows are our reading.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
@@ -58,7 +62,7 @@ def secondary(org, timing):
 # fmt: off
 DDR5 = DramStandard(
     name="DDR5",
-    source="JEDEC JESD79-5C. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD79-5C. Presets and constraints as in Ramulator 2.1 (c5b1c3a4); same-bank refresh ours.",
     controller="GenericDDR",
     levels=("Channel", "Rank", "BankGroup", "Bank", "Row", "Column"),
     commands=("ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab", "REFsb"),
@@ -93,7 +97,7 @@ DDR5 = DramStandard(
             rule("RDA",         "REFab",         t.nRP + t.nRTP),
             rule("WRA",         "REFab",         t.nCWL + t.nBL + t.nWR + t.nRP),
             rule("REFab",       "ACT PREab",     t.nRFC),
-            # Same-bank refresh, which the reference does not have: JESD79-5, refresh command timings.
+            # Same-bank refresh, which the reference does not have.
             rule("PREab",       "REFsb",         t.nRP),
             rule("REFab",       "REFsb",         t.nRFC),
             rule("REFsb",       "REFsb REFab",   t.nRFCsb),

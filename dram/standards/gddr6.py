@@ -1,4 +1,8 @@
-"""GDDR6 SGRAM, one 16-bit channel of a device."""
+"""GDDR6 SGRAM, one 16-bit channel of a device.
+
+The speed bins follow Samsung's data sheet of its 8 Gb part, command lengths the document's Table 30 (command truth
+table), both as the reference says.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, cycles, preset_columns, preset_table, rule
 
@@ -67,7 +71,7 @@ def secondary(org, timing):
 # fmt: off
 GDDR6 = DramStandard(
     name="GDDR6",
-    source="JEDEC JESD250D. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD250D, Samsung 8 Gb data sheet. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="GenericDDR",
     levels=("Channel", "BankGroup", "Bank", "Row", "Column"),
     commands=("ACT", "PREab", "PREpb", "RD", "WR", "RDA", "WRA", "REFab", "REFpb"),

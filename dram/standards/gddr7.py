@@ -1,4 +1,9 @@
-"""GDDR7 SGRAM, one 8-bit channel, PAM3: separate row and column command buses, read clock RCK."""
+"""GDDR7 SGRAM, one 8-bit channel, PAM3: separate row and column command buses, read clock RCK.
+
+An estimate in the main: the reference, through which all values came, calls its speed bin fit for tests only and no
+vendor's, takes a floor of its own for tRCKSP2ST, which the document leaves to vendors, and placeholders for refresh
+management.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, preset_table, rule
 
@@ -60,7 +65,7 @@ def secondary(org, timing):
 # fmt: off
 GDDR7 = DramStandard(
     name="GDDR7",
-    source="JEDEC JESD239B. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD239 where it gives a value, else estimates. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="GDDR7",
     levels=("Channel", "Bank", "Row", "Column"),
     commands=(

@@ -1,4 +1,7 @@
-"""HBM, legacy 128-bit channel: separate row and column command buses."""
+"""HBM, legacy 128-bit channel: separate row and column command buses.
+
+tRRDS 4 ns and tRFC by density are the document's, as the reference says; it names no tables.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_columns, preset_table, rule
 
@@ -55,7 +58,7 @@ def secondary(org, timing):
 # fmt: off
 HBM1 = DramStandard(
     name="HBM1",
-    source="JEDEC JESD235. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD235D. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="HBM12",
     levels=("Channel", "BankGroup", "Bank", "Row", "Column"),
     commands=("ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab", "REFpb"),

@@ -1,4 +1,7 @@
-"""HBM2: two 64-bit pseudo channels that share separate row and column command buses."""
+"""HBM2: two 64-bit pseudo channels that share separate row and column command buses.
+
+tRRDS 4 ns and tRFC by the density of a pseudo channel are the document's, as the reference says; it names no tables.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_columns, preset_table, rule
 

@@ -1,4 +1,7 @@
-"""HBM3: two 32-bit pseudo channels; commands may start on either edge of CK, so a tick is half a CK."""
+"""HBM3: two 32-bit pseudo channels; commands may start on either edge of CK, so a tick is half a CK.
+
+Organisations are of the document's Table 4, tRFC by density of Table 84, as the reference says.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
@@ -46,7 +49,7 @@ def secondary(org, timing):
 # fmt: off
 HBM3 = DramStandard(
     name="HBM3",
-    source="JEDEC JESD238B. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD238. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="HBM34",
     levels=("Channel", "PseudoChannel", "Sid", "BankGroup", "Bank", "Row", "Column"),
     commands=("ACT", "PREpb", "PREab", "RD", "WR", "RDA", "WRA", "REFab", "REFpb", "RFMab", "RFMpb"),

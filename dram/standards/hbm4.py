@@ -1,4 +1,7 @@
-"""HBM4: two 32-bit pseudo channels; commands may start on either edge of CK, so a tick is half a CK."""
+"""HBM4: two 32-bit pseudo channels; commands may start on either edge of CK, so a tick is half a CK.
+
+The values came here through the reference, which names no tables.
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_columns, preset_table, rule
 

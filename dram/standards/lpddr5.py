@@ -1,4 +1,9 @@
-"""LPDDR5 SDRAM, 16-bit channel, ticks of CK (WCK/4): split activate, CAS for WCK synchronisation."""
+"""LPDDR5 SDRAM, 16-bit channel, ticks of CK (WCK/4): split activate, CAS for WCK synchronisation.
+
+Tables of the document, as the reference gives them: 330 burst lengths BL/n of bank-group mode, 331 to 333 column and
+activate spacings, 339 and 342 read to write, 344 column command to precharge, 352 and 353 CAS before an access, 372
+core timings (tFAW 20 ns, tPPD), 235 refresh (tRFCab, tRFCpb, tREFI 3906 ns, tREFIpb 488 ns, tpbR2pbR, tpbR2act).
+"""
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule
 
@@ -46,7 +51,7 @@ def secondary(org, timing):
 # fmt: off
 LPDDR5 = DramStandard(
     name="LPDDR5",
-    source="JEDEC JESD209-5C. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
+    source="JEDEC JESD209-5B. Presets and constraints as in Ramulator 2.1 (c5b1c3a4).",
     controller="LPDDR5",
     levels=("Channel", "Rank", "BankGroup", "Bank", "Row", "Column"),
     commands=("ACT1", "ACT2", "PREpb", "PREab", "CAS_RD", "CAS_WR", "RD", "WR", "RDA", "WRA", "REFab", "REFpb"),

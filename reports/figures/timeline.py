@@ -19,7 +19,11 @@ from tiergarten.sim.units import PS_PER_S, format_bytes_per_s, format_ps
 MAX_TIERS = 8
 MAX_LINK_WAYS = 8
 WAITING = "waiting"
+FAULT = "in fault"
+"""Its value is the missing part of the link's rate, 0 to 1."""
 OTHER = "other"
+
+FAULT_ALPHA = 0.25
 
 Series = NDArray[np.float64]
 
@@ -49,14 +53,14 @@ class Timeline:
         if tiers.empty or links.empty:
             raise NothingToDrawError("no bin has a length")
         data = pd.concat([_tier_lanes(tiers), _link_lanes(links, folder)], ignore_index=True)
-        if not (data.loc[data["state"] != WAITING, "value"] > 0).any():
+        if not (data.loc[~data["state"].isin([WAITING, FAULT]), "value"] > 0).any():
             raise NothingToDrawError("no byte was moved")
         used = data.groupby(["lane", "state"])["value"].transform("max") > 0
         return data[used].round({"value": 6}).reset_index(drop=True)
 
     def draw(self, data: pd.DataFrame) -> Figure:
         lanes = list(dict.fromkeys(data["lane"]))
-        states = [state for state in dict.fromkeys(data["state"]) if state != WAITING]
+        states = [state for state in dict.fromkeys(data["state"]) if state not in (WAITING, FAULT)]
         chosen = {state: replace(swatch, hatch="") for state, swatch in style.swatches(states).items()}
         figure = style.new_figure(style.PAGE_IN, 0.75 + 0.42 * len(lanes))
         grid = figure.subplots(len(lanes), 1, sharex=True, squeeze=False)[:, 0]
@@ -72,6 +76,8 @@ class Timeline:
         if waiting:
             peak = f"waiting (up to {style.plain_number(waiting)})"
             handles.append(Patch(facecolor=style.ALERT, linewidth=0, label=peak))
+        if (data["state"] == FAULT).any():
+            handles.append(Patch(facecolor=style.ALERT, alpha=FAULT_ALPHA, linewidth=0, label=FAULT))
         style.legend_above(figure, handles, 7)
         return figure
 
@@ -83,6 +89,8 @@ class Timeline:
         )
         if (data["state"] == WAITING).any():
             text += " Below each link, the mean number of transfers that were requested and not yet started."
+        if (data["state"] == FAULT).any():
+            text += " Shaded: the part of a link's rate that is missing while it is down or degraded."
         omitted = int(data["lanes_omitted"].max())
         return text + (f" The {omitted} least used lanes are left out." if omitted else "")
 
@@ -125,9 +133,13 @@ def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
     wide = rebin(table, ["lane"], ["bytes"])
     edges = wide_edges(table)
     moved = _from_transfers(table, folder, edges)
+    events = None if folder.missing("events") else folder.table("events")
+    link_of = dict(zip(table["lane"], table["link"], strict=True))
     parts = []
     for lane in kept:
         bins = wide[wide["lane"] == lane]
+        if events is not None and bins["bytes"].any():
+            parts.append(_rows(lane, FAULT, bins, _missing(events, link_of[lane], bins), omitted))
         index = np.searchsorted(edges, bins["bin_start_ps"].to_numpy(), side="right") - 1
         used = _per_s(bins["bytes"], bins)
         shares = {cause: of[lane][index] for cause, of in moved.by_cause.items() if lane in of}
@@ -142,6 +154,17 @@ def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
             mean = moved.waiting_ps[lane][index] / bins["bin_ps"].to_numpy(float)
             parts.append(_rows(lane, WAITING, bins, mean, omitted))
     return pd.concat(parts, ignore_index=True)
+
+
+def _missing(events: pd.DataFrame, link: str, bins: pd.DataFrame) -> Series:
+    """The part of the link's rate that faults take away, as a mean over each bin."""
+    starts = bins["bin_start_ps"].to_numpy(float)
+    lengths = bins["bin_ps"].to_numpy(float)
+    missing = np.zeros(len(bins))
+    for event in events[events["resource"] == link].itertuples():
+        inside = np.minimum(starts + lengths, event.end_ps) - np.maximum(starts, event.start_ps)
+        missing += np.maximum(inside, 0.0) / lengths * (1 - event.share)
+    return np.minimum(missing, 1.0)
 
 
 def _from_transfers(links: pd.DataFrame, folder: RunFolder, edges: NDArray[np.int64]) -> _Moved:
@@ -171,7 +194,7 @@ def _draw_lane(
     bins = rows[rows["state"] == rows["state"].iloc[0]]
     left = bins["bin_start_ps"].to_numpy()
     edges = np.append(left, left[-1] + bins["bin_ps"].iloc[-1]) / factor
-    moving = rows[rows["state"] != WAITING]
+    moving = rows[~rows["state"].isin([WAITING, FAULT])]
     used = moving.groupby("bin_start_ps")["value"].sum()
     peak = max(float(used.max()), 1.0)
     mean = float((moving["value"] * moving["bin_ps"]).sum() / bins["bin_ps"].sum())
@@ -180,6 +203,9 @@ def _draw_lane(
         top = floor + moving.loc[moving["state"] == state, "value"].to_numpy() / peak
         axes.stairs(top, edges, baseline=floor, fill=True, facecolor=chosen[state].color, linewidth=0)
         floor = top
+    missing = rows.loc[rows["state"] == FAULT, "value"].to_numpy()
+    if len(missing):
+        axes.stairs(missing, edges, fill=True, facecolor=style.ALERT, alpha=FAULT_ALPHA, linewidth=0)
     waiting = rows.loc[rows["state"] == WAITING, "value"].to_numpy()
     if len(waiting) and most_waiting > 0:
         axes.stairs(-0.45 * waiting / most_waiting, edges, fill=True, facecolor=style.ALERT, linewidth=0)

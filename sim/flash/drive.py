@@ -47,6 +47,7 @@ JOURNAL_ENTRIES = 2**20
 JOURNAL_SPARE = 2**20
 """What a single event may add beyond the limit."""
 FOREVER_NS = 2**62
+LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         at += -(-int(words) // 16) * 16
     header[Param.JOURNAL_LIMIT] = JOURNAL_ENTRIES
     try:
-        m = np.zeros(at, np.int64)
+        m = _aligned_zeros(at)
     except MemoryError as error:
         needed = format_bytes(8 * at)
         raise InputError(
@@ -257,6 +258,13 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         ) from error
     m[:FIXED_WORDS] = header
     return m
+
+
+def _aligned_zeros(num_words: int) -> Memory:
+    """Zeroed words that begin with a cache line, so that records of a line's length lie in one."""
+    words = np.zeros(num_words + LINE_BYTES // 8, np.int64)
+    first = -words.ctypes.data % LINE_BYTES // 8
+    return words[first : first + num_words]
 
 
 def _power_of_two(at_least: int) -> int:

@@ -54,6 +54,18 @@ def test_faults_are_our_own_errors(trace: Path, tmp_path: Path) -> None:
         assert isinstance(run(app, arguments).exception, error), arguments
 
 
+def test_files_that_cannot_be_written_are_refused_before_the_work(trace: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        (["replay", str(trace), "--commands", str(tmp_path)], "is a folder"),
+        (["replay", str(trace), "--commands", str(tmp_path / "absent" / "c.csv")], "there is no folder"),
+        (["curve", "--out", str(tmp_path / "absent" / "c.csv")], "there is no folder"),
+        (["curve", "--figure", str(tmp_path / "c.xyz")], "must end in .png"),
+    ):
+        error = run(app, arguments).exception
+        assert isinstance(error, InputError), arguments
+        assert said in str(error)
+
+
 def test_verify_replays_the_chosen_cases(shared: Path) -> None:
     manifest = shared / "golden/ramulator2/manifest.yaml"
     assert isinstance(run(app, ["verify", str(manifest), "--only", "no such case"]).exception, InputError)

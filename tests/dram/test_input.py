@@ -1,5 +1,6 @@
 """Bad input is named by file and row, all at once, and never hangs or leaves a traceback."""
 
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.resolve import resolve
 from tiergarten.dram.simulate import DramConfig, check_trace, simulate
 from tiergarten.dram.traces import read_address_trace
-from tiergarten.sim.errors import InputError, TiergartenError, TraceError
+from tiergarten.sim.errors import DeadlockError, InputError, TiergartenError, TraceError
 from tiergarten.sim.trace import AddressTrace
 
 DDR4 = resolve("DDR4", "DDR4_8Gb_x8", "DDR4_2400R")
@@ -51,7 +52,8 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     assert "the file is empty" in problems_of(tmp_path / "x.csv", "")[0]
     assert "cut off" in problems_of(tmp_path / "x.csv.gz", gzip.compress(b"t_min,op,addr,dep\n" * 1000)[:-20])[0]
     assert "not a text file" in problems_of(tmp_path / "x.csv", b"\xff\xfe\x00\x01")[0]
-    assert "wrong number of columns" in problems_of(tmp_path / "x.csv", "op,addr\nR,64,1,2\n")[0]
+    assert "holds no request" in problems_of(tmp_path / "x.csv", "t_min,op,addr,dep\n")[0]
+    assert ":2: row 1: wrong number of columns" in problems_of(tmp_path / "x.csv", "op,addr\nR,64,1,2\n")[0]
     assert "unknown form" in problems_of(tmp_path / "x.txt", "hello world of traces\n")[0]
     assert ":2: expected 2 words" in problems_of(tmp_path / "x.txt", "LD 5\nLD\n")[0]
     with pytest.raises(TraceError, match="No such file"):
@@ -77,6 +79,38 @@ def test_empty_trace_takes_no_time() -> None:
     result = simulate(DramConfig(DDR4), trace_of([], []), record="commands")
     assert result.total_ticks == 0
     assert len(result.commands.ticks) == 0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"column": 4}, {"row": 3}, {"rank": 1 << 30}, {"row": 1 << 60}, {"bank": 0}, {"rank": True}, {"rank": 2.0}, {"nBL": 0},
+        {"nREFI": 0}, {"tCK_ps": 0}, {"nRCD": -1}, {"nRCD": 10**12}, {"nRDC": 5}, {"channel": 2},
+    ],
+)  # fmt: skip
+def test_sizes_and_timings_that_no_channel_has_are_refused(overrides: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(overrides))}|DDR4"):
+        resolve("DDR4", "DDR4_8Gb_x8", "DDR4_2400R", overrides)
+
+
+def test_a_channel_that_only_refreshes_is_a_deadlock() -> None:
+    """Refreshes go on while reads wait for ever: the reference never leaves write mode with a low watermark of 0."""
+    addresses = [64 * n for n in range(40)]
+    trace = AddressTrace(np.arange(40), np.array(addresses), np.arange(40) < 5, np.full(40, -1))
+    config = ControllerConfig(wr_low_watermark=0.0)
+    assert simulate(DramConfig(DDR4, config), trace).counters["reads_issued"] == 35
+    with pytest.raises(DeadlockError, match="requests wait that can never be served") as caught:
+        simulate(DramConfig(DDR4, dataclasses.replace(config, compat="ramulator-2.1")), trace)
+    assert "reads wait for Rank 0" in str(caught.value)
+
+
+def test_row_policy_waits_for_room_in_a_small_priority_queue() -> None:
+    rng = np.random.default_rng(3)
+    trace = AddressTrace(
+        np.zeros(600, np.int64), rng.integers(0, 1 << 20, 600) * 64, rng.random(600) < 0.4, np.full(600, -1)
+    )
+    config = ControllerConfig(row_policy="ClosedCAP", cap=1, priority_buffer_size=2)
+    assert simulate(DramConfig(DDR4, config), trace).counters["maintenance_served"] > 100
 
 
 def test_settings_at_fault_are_reported_together() -> None:

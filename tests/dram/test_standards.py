@@ -3,53 +3,46 @@
 import dataclasses
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tiergarten.dram.defaults import default_presets
-from tiergarten.dram.resolve import DramDevice, resolve
+from tiergarten.dram.resolve import resolve
 from tiergarten.dram.standard import STANDARDS, TimingNames, preset_table, rule
 from tiergarten.sim.errors import InputError, UnknownNameError
+
+from .recorded import bus_constraints, recorded_constraints, recorded_pairs
 
 NAMES = ["DDR3", "DDR4", "DDR5", "GDDR6", "GDDR7", "HBM1", "HBM2", "HBM3", "HBM4", "LPDDR5", "LPDDR6"]
 OURS = {"nRFCsb", "nREFIsb", "nREFSBRD"}
 """Timings that we have beyond the reference."""
 
 
-def bus_constraints(device: DramDevice) -> list[tuple[int, int, int, int, int, bool]]:
-    """A command blocks all of its bus for its own length."""
-    names, rows = device.standard.commands, set(device.standard.row_commands)
-    return [
-        (0, p, f, device.command_ticks[p], 1, False)
-        for p in range(len(names))
-        for f in range(len(names))
-        if device.command_ticks[p] > 1 and (names[p] in rows) == (names[f] in rows)
-    ]
-
-
-def test_all_recorded_pairs_resolve_to_the_recorded_integers(shared: Path) -> None:
-    recorded = json.loads(gzip.decompress((shared / "golden/ramulator2/resolved_all.json.gz").read_bytes()))
-    assert len(recorded) == 587
-    for key, entry in recorded.items():
+def test_all_recorded_pairs_resolve_to_the_recorded_integers() -> None:
+    assert len(recorded_pairs()) == 587
+    for key, entry in recorded_pairs().items():
         device = resolve(*key.split("/"))
-        ours = {n for n, name in enumerate(device.standard.commands) if name == "REFsb"}
-        found = [c for c in [*device.constraints, *bus_constraints(device)] if not {c[1], c[2]} & ours]
-        wanted = [
-            (level, p, f, ticks, *(rest or [1]), *([] if len(rest) > 1 else [False]))
-            for level, before, after, ticks, *rest in entry["constraints"]
-            for p in before
-            for f in after
-        ]
-        assert sorted(found) == sorted(wanted), key
+        same_bank = [n for n, name in enumerate(device.standard.commands) if name == "REFsb"]
+        found = [c for c in device.constraints if c.preceding not in same_bank and c.following not in same_bank]
+        wanted = recorded_constraints(device, with_buses=True)
+        assert sorted([*found, *bus_constraints(device)]) == sorted(wanted), key
         assert {name: value for name, value in device.timing.items() if name not in OURS} == entry["timing"], key
         assert list(device.counts) == entry["counts"]
         assert device.read_latency == entry["read_latency"]
         assert device.transaction_bytes == entry["tx_bytes"]
 
 
-def test_every_standard_is_registered() -> None:
+def test_recorded_pairs_are_those_of_the_reference_data(shared: Path) -> None:
+    recorded = json.loads(gzip.decompress((shared / "golden/ramulator2/resolved_all.json.gz").read_bytes()))
+    assert recorded == recorded_pairs()
+
+
+def test_every_standard_is_registered_with_its_document() -> None:
     assert STANDARDS.names() == NAMES
+    for _, standard in STANDARDS.items():
+        assert re.match(r"JEDEC JESD\d+", standard.source)
 
 
 @pytest.mark.parametrize(

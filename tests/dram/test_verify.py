@@ -1,11 +1,13 @@
 """`tiergarten dram verify` on manifests of every quality: what is wrong is named, all at once, with exit code 2."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from tiergarten.cli.dram import app
@@ -16,7 +18,7 @@ from tiergarten.dram.resolve import resolve
 from tiergarten.dram.simulate import DramConfig, simulate
 from tiergarten.dram.traces import read_address_trace
 from tiergarten.dram.verify import command_table, verify_manifest
-from tiergarten.sim.errors import InputError, TraceError
+from tiergarten.sim.errors import InputError, TiergartenError, TraceError
 
 Manifest = dict[str, Any]
 DRAM = {"standard": "DDR4", "org_preset": "DDR4_8Gb_x8", "timing_preset": "DDR4_2400R", "overrides": {"rank": 2}}
@@ -163,6 +165,29 @@ def test_what_is_no_manifest_is_said_so(text: str, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(text)
     with pytest.raises(InputError, match=r"m\.yaml"):
         list(verify_manifest(tmp_path / "m.yaml"))
+
+
+GARBAGE = (None, 7, -1, 0.5, "x", "", [], [1], {}, {"a": {}}, True, float("inf"), 10**30)
+
+
+def places_in(node: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) of nested mappings and lists."""
+    items = list(node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else [])
+    return [(node, key) for key, _ in items] + [place for _, value in items for place in places_in(value)]
+
+
+def test_garbage_anywhere_in_a_manifest_is_refused_or_harmless(manifest: Manifest, tmp_path: Path) -> None:
+    manifest["defaults"] = {"cap": 4}
+    manifest["drams"]["d"] |= {"levels": ["Channel", "Rank", "BankGroup", "Bank", "Row", "Column"]}
+    for container, key in places_in(manifest):
+        kept = container[key]
+        for thing in GARBAGE:
+            container[key] = thing
+            with (tmp_path / "manifest.yaml").open("w") as file:
+                YAML(typ="safe").dump(manifest, file)
+            with contextlib.suppress(TiergartenError):
+                assert len(list(verify_manifest(tmp_path / "manifest.yaml"))) <= 1
+        container[key] = kept
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"\x93NUMPY", None])

@@ -1,30 +1,24 @@
 """Copy costs: closed forms, the measured curves, link tables, bad numbers."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
-from tiergarten.sim import copy_cost
 from tiergarten.sim.copy_cost import (
     ArctanCopyCost,
-    CreditedCopyCost,
-    CxlPort,
     LinearCopyCost,
     TableCopyCost,
-    nvlink_copy_cost,
+    nvlink_bytes_per_s,
     pcie_copy_cost,
     pcie_payload_bytes_per_s,
     pcie_raw_bytes_per_s,
 )
 from tiergarten.sim.errors import InputError
+from tiergarten.sim.links.measured import bundled_curves, read_copy_curves
 
 COSTS = {
     "linear": LinearCopyCost(800_000, 12e9),
-    "table": copy_cost.GTX1080TI_H2D,
-    "credited": CreditedCopyCost(200_000, 30e9, 64),
+    "table": read_copy_curves(bundled_curves()["gtx1080ti-migration"])[0],
     "arctan": ArctanCopyCost(12e9),
 }
 
@@ -47,30 +41,6 @@ def test_a_longer_copy_never_takes_less_time(name, num_bytes, more):
     assert 0 < cost.duration_ps(num_bytes) <= cost.duration_ps(num_bytes + more)
 
 
-def test_credits_limit_the_rate_by_littles_law():
-    """64 lines of 64 bytes every 200 ns are 20.48 GB/s, below the wire's 30."""
-    slow = CreditedCopyCost(200_000, 30e9, 64)
-    assert slow.effective_bytes_per_s == pytest.approx(20.48e9)
-    assert slow.duration_ps(64) == 200_000 + 3125
-    assert CreditedCopyCost(200_000, 30e9, 1000).effective_bytes_per_s == 30e9
-
-
-def test_cxl_adds_its_latency_to_the_memorys():
-    near, far = CxlPort(added_latency_ps=0).copy_cost(100_000), CxlPort(added_latency_ps=70_000).copy_cost(100_000)
-    assert far.duration_ps(64) - near.duration_ps(64) == 70_000
-
-
-def test_measured_h2d_table_within_3_percent_and_uvmsmart_curve_where_it_claims_to_fit():
-    path = (Path(__file__).parents[2] / ".." / "shared" / "reference" / "paging.yaml").resolve()
-    if not path.is_file():
-        pytest.skip("the shared reference folder is not beside this checkout")
-    reference = YAML(typ="safe").load(path)["gtx1080ti_h2d_bandwidth"]
-    for row in reference:
-        size = int(row["id"].removesuffix("KB")) << 10
-        rate = size * 1e12 / copy_cost.GTX1080TI_H2D.duration_ps(size)
-        assert rate == pytest.approx(row["value"] * 1e9, rel=0.001)
-
-
 @pytest.mark.parametrize(
     ("generation", "lanes", "rate"), [(1, 1, 0.25e9), (3, 16, 15.754e9), (4, 16, 31.508e9), (5, 8, 31.508e9)]
 )
@@ -91,9 +61,8 @@ def test_pcie_4_copies_reach_the_measured_24_to_26_gb_per_s():
 
 
 def test_nvlink_4_has_18_links_of_25_gb_per_s():
-    full, half = nvlink_copy_cost(4), nvlink_copy_cost(4, 9)
-    assert full.bytes_per_s == pytest.approx(450e9 * 256 / 272)
-    assert half.bytes_per_s == pytest.approx(full.bytes_per_s / 2)
+    assert nvlink_bytes_per_s(4) == pytest.approx(450e9 * 256 / 272)
+    assert nvlink_bytes_per_s(4, 9) == pytest.approx(nvlink_bytes_per_s(4) / 2)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +76,11 @@ def test_nvlink_4_has_18_links_of_25_gb_per_s():
         (lambda: TableCopyCost((2, 1), (1, 2)), "copy_cost.sizes_bytes row 1"),
         (lambda: TableCopyCost.from_rates({1: 0.0, 2: 1.0}), "copy_cost.rates"),
         (lambda: ArctanCopyCost(0), "copy_cost.peak"),
-        (lambda: CreditedCopyCost(1, 1e9, 0), "copy_cost.credits"),
-        (lambda: pcie_copy_cost(7, 16), "pcie.generation"),
-        (lambda: pcie_copy_cost(3, 3), "pcie.lanes"),
-        (lambda: nvlink_copy_cost(9), "nvlink.generation"),
-        (lambda: nvlink_copy_cost(4, 19), "nvlink.links"),
+        (lambda: pcie_copy_cost(7, 16), "generation"),
+        (lambda: pcie_copy_cost(3, 3), "lanes"),
+        (lambda: pcie_payload_bytes_per_s(3, 16, 300), "payload"),
+        (lambda: nvlink_bytes_per_s(9), "generation"),
+        (lambda: nvlink_bytes_per_s(4, 19), "links"),
     ],
 )
 def test_impossible_links_are_refused_with_the_place(make, place):

@@ -117,7 +117,7 @@ def test_small_groups_map_at_the_papers_bandwidth():
 def test_decode_maps_once_per_group_of_tokens_and_overlap_hides_it():
     """Synchronous mapping shows as spikes of 5 to 15 ms; mapped beside the iteration before, nothing is left (Fig. 12)."""
     groups = PageGroups(YI_34B_TP2, 2 * MIB)
-    work = growth_timeline(VAttention(groups, 40 << 30, 4), [2040, 2041, 1000], 20, compute_ps=40 * 10**9)
+    work = growth_timeline(VAttention(groups, 40 << 30, 4), [2040, 2041, 1000], 20).mapping_ps
     grow = groups.handle_costs.grow_ps(120)
     assert np.flatnonzero(work).tolist() == [0, 8, 9]
     assert work[8] == work[9] == grow
@@ -246,7 +246,7 @@ def test_small_chunks_pay_the_start_of_every_copy():
         lambda: PageGroups(YI_6B, 512),
         lambda: PageGroups(YI_6B, 64 * KIB).largest_batch(1 << 30, []),
         lambda: VAttention(PageGroups(YI_6B, 2 * MIB), 1 << 20, 4),
-        lambda: growth_timeline(VAttention(PageGroups(YI_6B, 2 * MIB), 1 << 30, 2), [9000] * 3, 2, 1),
+        lambda: growth_timeline(VAttention(PageGroups(YI_6B, 2 * MIB), 1 << 30, 2), [9000] * 3, 2),
         lambda: BlockTables(0, 4),
         lambda: BlockTables(16, 4).add(1, 0),
         lambda: stream_weights([1], [1, 2]),

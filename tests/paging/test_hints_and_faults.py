@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiergarten.accelerators.paging import costs
-from tiergarten.accelerators.paging.ats import ats_config, ats_machine
+from tiergarten.accelerators.paging.ats import ats_config, ats_machine, gh200_link
 from tiergarten.accelerators.paging.costs import UvmCosts
 from tiergarten.accelerators.paging.eviction import (
     LeastFrequentlyUsed,
@@ -33,6 +33,7 @@ from tiergarten.sim.errors import InputError, UnknownNameError
 BLOCK = 2 << 20
 HARDWARE = FaultHardware(utlbs=2, parked_per_utlb=8, buffer_entries=64, batch_entries=16, touch_ps=10)
 BASE = UvmConfig(device_bytes=4 * BLOCK, hardware=HARDWARE, prefetcher=NoPrefetch())
+GH200 = replace(BASE, costs=gh200_link(BASE.costs))
 
 
 def touch(machine: UvmMachine, pages, is_write=False):
@@ -46,7 +47,7 @@ def test_prefetch_moves_at_link_rate_and_leaves_nothing_to_fault():
     moved = machine.prefetch(0)
     machine.check()
     link_ps = 2 * BLOCK * 1e12 / BASE.costs.h2d_bytes_per_s
-    assert moved.time_ps == pytest.approx(link_ps + 2 * BASE.costs.setup_ps, rel=1e-3)
+    assert moved.time_ps == pytest.approx(link_ps + 2 * (BASE.costs.setup_ps + BASE.costs.unmap_ps), rel=1e-3)
     assert touch(machine, range(1024))["fault_entries"] == 0
 
 
@@ -72,7 +73,7 @@ def test_prefer_host_maps_without_moving_and_accessed_by_does_not_even_fault():
         machine.advise(0, hint)
         result = touch(machine, [7, 7, 7])
         assert (result["fault_entries"], result["remote_touches"], result["h2d_pages"]) == (faults, 3, 0)
-        assert result["remote_ps"] == 3 * BASE.costs.remote_touch_ps
+        assert result["remote_ps"] == 3 * BASE.costs.remote_read_ps
 
 
 def test_preferred_device_fetches_the_whole_block_at_first_touch():
@@ -93,7 +94,7 @@ def test_a_busy_granule_migrates_after_256_remote_touches():
 
 def test_ats_touches_run_at_the_links_rate():
     """A 4 KiB page read line by line over NVLink-C2C: 375 GB/s."""
-    machine = ats_machine(ats_config(BASE, bytes_per_touch=4096, counter_threshold=0), [BLOCK])
+    machine = ats_machine(ats_config(GH200, bytes_per_touch=4096, counter_threshold=0), [BLOCK])
     result = touch(machine, range(512))
     assert BLOCK * 1e12 / result["remote_ps"] == pytest.approx(375e9, rel=0.01)
 
@@ -109,7 +110,7 @@ def test_hmm_pays_page_by_page_and_stops_at_the_region():
 
 def test_thrash_detection_throttles_then_pins_and_pins_run_out():
     detection = ThrashDetection()
-    config = replace(BASE, device_bytes=BLOCK, thrash=detection, costs=replace(costs.TITAN_V, setup_ps=0))
+    config = replace(BASE, device_bytes=BLOCK, thrash=detection, costs=replace(costs.TITAN_V, setup_ps=0, unmap_ps=0))
     machine = UvmMachine(config, [2 * BLOCK])
     ping_pong = np.tile([0, 512], 40)
     result = touch(machine, ping_pong)

@@ -16,7 +16,7 @@ from tiergarten.accelerators.paging import costs
 from tiergarten.accelerators.paging.eviction import EVICTORS
 from tiergarten.accelerators.paging.hints import HINTS
 from tiergarten.accelerators.paging.patterns import make_lanes
-from tiergarten.accelerators.paging.prefetch import PREFETCHERS, TreePrefetch
+from tiergarten.accelerators.paging.prefetch import PREFETCHERS, NoPrefetch, TreePrefetch
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.service import sort_entries
 from tiergarten.accelerators.paging.state import DEVICE, Count, Now
@@ -213,3 +213,21 @@ def test_plug_ins_that_copy_the_built_in_policies_give_the_same_run(pages, devic
 def test_counts_name_every_field():
     result = UvmMachine(small_config(), [BLOCK]).touch(make_lanes(np.array([[0]]), HARDWARE))
     assert set(result.counts) == {count.name.lower() for count in Count if count != Count.SIZE}
+
+
+@pytest.mark.parametrize(("touch_ps", "batch_ps"), [(1_000_000, 10_000_000), (10_000, 50_000_000)])
+def test_the_driver_works_beside_a_gpu_that_raises_whole_batches(touch_ps, batch_ps):
+    """Resident pages before each fault keep the GPU touching; the run lasts as long as both only where batches are not full."""
+    hardware = FaultHardware(utlbs=1, parked_per_utlb=8, buffer_entries=64, batch_entries=4, touch_ps=touch_ps)
+    free = costs.UvmCosts(batch_ps, 0, 0, 1e18, 1e18)
+    config = UvmConfig(16 * BLOCK, free, hardware, prefetcher=NoPrefetch())
+    machine = UvmMachine(config, [8 * BLOCK])
+    machine.touch(make_lanes([np.arange(512)], hardware))  # the first VABlock is resident from now on
+    lanes = [np.array([number, 512 + number]) for number in range(64)]
+    result = machine.touch(make_lanes(lanes, hardware))
+    machine.check()
+    serial = result["gpu_ps"] + result["driver_ps"]
+    assert result.time_ps == serial - result["hidden_ps"]
+    assert max(result["gpu_ps"], result["driver_ps"]) <= result.time_ps < serial
+    one_at_a_time = machine.touch(make_lanes([np.arange(1024, 1088)], hardware))
+    assert one_at_a_time["hidden_ps"] <= one_at_a_time["gpu_ps"]

@@ -27,6 +27,23 @@ Settings = Annotated[
 ]
 
 
+FIGURE_FORMS = (".png", ".pdf", ".svg")
+
+
+def _check_outputs(*paths: Path | None, figure: Path | None = None) -> None:
+    """Refuse, before any work is done, files that cannot be written."""
+    problems = []
+    for path in (*paths, figure):
+        if path is not None and path.is_dir():
+            problems.append(Problem("is a folder; name a file", file=str(path)))
+        elif path is not None and not path.parent.is_dir():
+            problems.append(Problem(f"there is no folder {path.parent}", file=str(path)))
+    if figure is not None and figure.suffix.lower() not in FIGURE_FORMS:
+        problems.append(Problem(f"a figure's name must end in {', '.join(FIGURE_FORMS)}", file=str(figure)))
+    if problems:
+        raise InputError(problems)
+
+
 def _config(standard: str, org: str, timing: str, settings: list[str]) -> Any:
     """DramConfig of the options; every bad one is reported."""
     from tiergarten.dram.config import ControllerConfig
@@ -89,6 +106,7 @@ def replay(
     from tiergarten.dram.simulate import check_trace, simulate
     from tiergarten.dram.traces import read_address_trace
 
+    _check_outputs(commands)
     config = _config(standard, org, timing, settings)
     accesses = read_address_trace(trace)
     check_trace(accesses, config.device, str(trace))
@@ -111,7 +129,9 @@ def verify(
     only: Annotated[str, typer.Option(help="Only the cases whose id contains this.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Replay every case of a manifest and compare all commands, requests and counters. Exits with 1 on any difference.
+    """Replay every case of a manifest and compare all commands, requests and counters.
+
+    Exits with 1 on any difference, with 2 if the manifest or one of its files cannot be used.
 
     Example:  tiergarten dram verify manifest.yaml --only hbm3
     """
@@ -173,6 +193,7 @@ def curve(
     from tiergarten.dram.mess_output import curve_table, draw_curves, write_table
     from tiergarten.dram.mess_setups import published_setup
 
+    _check_outputs(out, figure=figure)
     if setup:
         published = published_setup(setup)
         config, channels = published.config, published.channels
@@ -192,7 +213,7 @@ def curve(
         lines = {"peak": config.device.peak_bytes_per_s * channels, "refresh limit": limit}
         draw_curves(table, lines, f"{config.device.name}, {channels} channel(s)", figure, others)
     curves = table.groupby("read_percent")
-    features = {
+    features: dict[str, Any] = {
         "unloaded_formula_ps": unloaded_ps(config),
         "peak_bytes_per_s": config.device.peak_bytes_per_s * channels,
         "refresh_limit_bytes_per_s": limit,

@@ -107,7 +107,8 @@ def show(
 @app.command("list")
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="devices, tiers, policies, workloads, kernels or scenarios; all when left out.")
+        str | None,
+        typer.Argument(help="devices, tiers, links, policies, workloads, kernels or scenarios; all when left out."),
     ] = None,
     as_json: Json = False,
 ) -> None:

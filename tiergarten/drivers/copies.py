@@ -1,10 +1,13 @@
 """Plain copies between tiers: the smallest workload, for trying out a machine and for closed-form checks."""
 
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from pydantic import Field
+from simpy.events import Event
 
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
@@ -17,6 +20,10 @@ class CopyConfig(StrictModel):
 
     source: str = Field(description="Tier that is read.")
     destination: str = Field(description="Tier that is written.")
+    via: str | None = Field(None, description="Tier in which every copy is staged on its way (a bounce buffer).")
+    stage: PositiveBytes | None = Field(
+        None, description="Size of the pieces that a copy with `via` is staged in; absent = whole. Two are under way."
+    )
     bytes: PositiveBytes = Field(description="Size of a copy.")
     count: int = Field(1, gt=0, le=10_000_000, description="Number of copies.")
     every: Ps = Field(0, description="Time between the starts of two copies; 0 = all at once.")
@@ -38,20 +45,32 @@ class Copies(Driver):
         copies: list[CopyConfig] = Field(min_length=1, description="Streams of copies; all run side by side.")
 
     def check(self, scenario: Any) -> list[tuple[str, str]]:
-        return [
-            (f"workload.copies.{index}.{end}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
-            for index, copy in enumerate(self.params.copies)
-            for end, name in (("source", copy.source), ("destination", copy.destination))
-            if name not in scenario.tiers
-        ]
+        problems = []
+        for index, copy in enumerate(self.params.copies):
+            place = f"workload.copies.{index}"
+            for end in ("source", "via", "destination"):
+                name = getattr(copy, end)
+                if name is not None and name not in scenario.tiers:
+                    problems.append((f"{place}.{end}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
+            if copy.via in (copy.source, copy.destination):
+                problems.append((f"{place}.via", "is an end of the copy"))
+            if copy.stage is not None and copy.via is None:
+                problems.append((f"{place}.stage", "needs `via`"))
+            problems += route_problems(scenario, ((place, one, other) for one, other in pairwise(_stops(copy))))
+        return problems
 
     def run(self, machine: Machine) -> Output:
-        for copy in self.params.copies:
-            machine.system.route(copy.source, copy.destination)  # a missing link is an error before anything moves
-            machine.engine.process(_issue(machine, copy))
+        for stream, copy in enumerate(self.params.copies):
+            machine.engine.process(_issue(machine, copy, stream))
         machine.run()
         log = machine.system.log.columns()
-        finished_ps, moved = log[Column.FINISHED_PS], int(log[Column.BYTES].sum())
+        finished_ps, ends = log[Column.FINISHED_PS], [copy.destination for copy in self.params.copies]
+        routes = machine.system.routes
+        moved = sum(
+            num_bytes
+            for route, num_bytes, stream in log[[Column.ROUTE, Column.BYTES, Column.OWNER]].T.tolist()
+            if routes[route].destination == ends[stream]
+        )
         return Output(
             metrics={
                 "copied_bytes": moved,
@@ -61,10 +80,33 @@ class Copies(Driver):
         )
 
 
-def _issue(machine: Machine, copy: CopyConfig) -> Process:
+def _issue(machine: Machine, copy: CopyConfig, stream: int) -> Process:
+    """Starts the copies of a stream; its number owns their transfers."""
     yield machine.engine.wait_until(copy.start)
     cause = Cause[copy.cause.upper()]
     for index in range(copy.count):
-        machine.system.transfer(copy.source, copy.destination, copy.bytes, cause)
+        if copy.via is None:
+            machine.system.transfer(copy.source, copy.destination, copy.bytes, cause, owner=stream)
+        else:
+            machine.engine.process(_stage(machine, copy, stream))
         if copy.every and index + 1 < copy.count:
             yield machine.engine.wait_until(copy.start + (index + 1) * copy.every)
+
+
+def _stops(copy: CopyConfig) -> list[str]:
+    """The tiers whose memory a copy passes, in order."""
+    return [copy.source, *([copy.via] if copy.via else []), copy.destination]
+
+
+def _stage(machine: Machine, copy: CopyConfig, stream: int) -> Process:
+    """A copy through the memory of another tier: a piece is copied on while the next one comes in (two buffers)."""
+    _, via, destination = _stops(copy)
+    transfer = partial(machine.system.transfer, cause=Cause[copy.cause.upper()], owner=stream)
+    stage = copy.stage or copy.bytes
+    leaving: Event | None = None
+    for first in range(0, copy.bytes, stage):
+        piece = min(stage, copy.bytes - first)
+        yield transfer(copy.source, via, piece)
+        if leaving is not None:
+            yield leaving
+        leaving = transfer(via, destination, piece)

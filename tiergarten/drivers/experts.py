@@ -12,7 +12,7 @@ from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
 from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_ps, served_metrics, served_tables
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
 from tiergarten.accelerators.model_shapes import model_shape
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel, chosen
@@ -139,6 +139,7 @@ class Experts(Driver):
                 problems.append((f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
         if params.home == params.cache:
             problems.append(("workload.cache", "must be another tier than `home`"))
+        problems += route_problems(scenario, [("workload.cache", params.home, params.cache)])
         num_prompts = (params.warm_up_batches + params.batches) * params.batch_size
         if num_prompts > MAX_PROMPTS:
             text = f"{num_prompts} prompts with the warm-up; a run serves at most {MAX_PROMPTS}"

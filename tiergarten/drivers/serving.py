@@ -1,6 +1,7 @@
 """Workload `serving`: a language model served to a stream of requests, its KV cache spread over memory tiers."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tiergarten.accelerators.serving.outcome import (
     request_metrics,
     served_tables,
 )
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import Chosen, Ps, Share, StrictModel, chosen
@@ -127,6 +128,10 @@ class Serving(Driver):
         ]
         if len(set(params.cache)) < len(params.cache):
             problems.append(("workload.cache", "names a tier twice"))
+        problems += route_problems(
+            scenario,
+            ((f"workload.cache.{i}", above, name) for i, (above, name) in enumerate(pairwise(params.cache), 1)),
+        )
         problems += self._check_policies()
         try:
             self._device(scenario.devices).flops_per_s(params.number_format)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.replay import Pace, PlacementRule, Replay
 from tiergarten.roofline import roofline
 from tiergarten.sim.errors import TiergartenError, did_you_mean
@@ -78,6 +78,7 @@ class TraceReplay(Driver):
         for key, tier in named.items():
             if tier not in scenario.tiers:
                 found.append((key, f"unknown tier {tier!r}. {did_you_mean(tier, scenario.tiers)}"))
+        found += route_problems(scenario, ((key, params.near, tier) for key, tier in named.items()))
         if params.device is not None and params.device not in scenario.devices:
             found.append(
                 (

@@ -19,6 +19,8 @@ from tiergarten.driver import Driver, Machine, Output, drivers
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import InputError, UnknownNameError, did_you_mean
 from tiergarten.sim.params import PositiveBytes, PositivePs, Share, StrictModel
+from tiergarten.sim.trace import Role
+from tiergarten.sim.units import format_bytes
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
@@ -53,6 +55,7 @@ class VAttentionDecode(Driver):
     """
 
     Params = VAttentionParams
+    keeps_own_time = True
     Policies = VAttentionPolicies
     params: VAttentionParams
     policies: VAttentionPolicies
@@ -65,13 +68,21 @@ class VAttentionDecode(Driver):
         if min(self.params.prompts) <= 0:
             problems.append(("workload.prompts", "every prompt needs a token or more"))
         try:
-            self._groups()
+            groups = self._groups()
         except UnknownNameError as error:
             problems.append(("workload.model", str(error)))
         except InputError as error:
             problems += [
                 ("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems
             ]
+        if problems:
+            return problems
+        tier = scenario.tiers[self.params.memory]
+        memory_bytes = int(tier.capacity * tier.count * self.params.kv_share)
+        needed = sum(groups.request_bytes(tokens + self.params.iterations - 1) for tokens in self.params.prompts)
+        if needed > memory_bytes:
+            text = f"grow to {format_bytes(needed)} of KV memory; {self.params.kv_share:.0%} of {self.params.memory} are {format_bytes(memory_bytes)}"
+            problems.append(("workload.prompts", text))
         return problems
 
     def _groups(self) -> PageGroups:
@@ -85,10 +96,10 @@ class VAttentionDecode(Driver):
         kv_bytes = int(machine.system.tier(params.memory).capacity_bytes * params.kv_share)
         policy = VAttentionPolicy(self.policies.overlap, self.policies.deferred_reclamation, self.policies.eager_slots)
         allocator = VAttention(groups, kv_bytes, len(params.prompts) + policy.eager_slots, policy)
-        mapping = growth_timeline(allocator, list(params.prompts), params.iterations, params.compute)
+        mapping, mapped_bytes = growth_timeline(allocator, list(params.prompts), params.iterations)
         compute = [params.compute] * params.iterations
         wall = visible_iterations_ps(compute, mapping.tolist(), policy.overlapped)
-        machine.engine.process(_pass_time(machine, int(wall.sum())))
+        machine.engine.process(_decode(machine, params, wall, mapped_bytes))
         machine.run()
         visible = int(wall.sum()) - sum(compute)
         decode = wall[1:] if len(wall) > 1 else wall
@@ -110,12 +121,27 @@ class VAttentionDecode(Driver):
                         "compute_ms": np.array(compute) / 1e9,
                         "mapping_ms": mapping / 1e9,
                         "wall_ms": wall / 1e9,
+                        "mapped_bytes": mapped_bytes,
                     }
                 )
             },
-            states_ps={"gpu": {"busy": sum(compute), "stall:mapping": visible}},
+            states_ps={"gpu": _states(machine.engine.now_ps, params.compute, wall)},
         )
 
 
-def _pass_time(machine: Machine, duration_ps: int) -> Process:
-    yield machine.engine.wait_until(duration_ps)
+def _states(elapsed_ps: int, compute_ps: int, wall_ps: np.ndarray) -> dict[str, int]:
+    """Time computed and time waited for mapping within the run; an iteration waits first."""
+    ends = np.minimum(np.cumsum(wall_ps), elapsed_ps)
+    begins = np.concatenate([[0], ends[:-1]])
+    waits = np.minimum(wall_ps - compute_ps, ends - begins)
+    return {"busy": int((ends - begins - waits).sum()), "stall:mapping": int(waits.sum())}
+
+
+def _decode(machine: Machine, params: VAttentionParams, wall_ps: np.ndarray, mapped_bytes: np.ndarray) -> Process:
+    """Live through the iterations; what one needs is mapped when it begins to compute."""
+    machine.placement.add(params.memory, "kv", 0, Role.KV)
+    for iteration, duration_ps in enumerate(wall_ps.tolist()):
+        yield machine.engine.timeout(duration_ps - params.compute)
+        machine.placement.resize(params.memory, "kv", int(mapped_bytes[iteration]))
+        yield machine.engine.timeout(params.compute)
+        machine.progress((iteration + 1) / params.iterations)

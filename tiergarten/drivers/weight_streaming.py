@@ -8,7 +8,7 @@ from pydantic import Field
 from simpy.events import AllOf, Event
 
 from tiergarten.accelerators.paging.weight_streaming import StreamTimes
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
@@ -50,6 +50,7 @@ class WeightStreaming(Driver):
             for key, name in (("source", params.source), ("destination", params.destination))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.source", params.source, params.destination)])
         if params.layers * -(-params.layer // params.chunk) > MAX_TRANSFERS:
             problems.append(("workload.chunk", f"makes more than {MAX_TRANSFERS} reads; use larger chunks"))
         if problems:
@@ -67,6 +68,8 @@ class WeightStreaming(Driver):
     def run(self, machine: Machine) -> Output:
         params = self.params
         machine.system.route(params.source, params.destination)  # a missing link is an error before anything moves
+        for layer in range(params.layers):
+            machine.placement.add(params.source, layer, params.layer, Role.WEIGHT)
         shape = (params.layers,)
         times = StreamTimes(*(np.zeros(shape, np.int64) for _ in range(4)))
         loaded, computed = ([Event(machine.engine) for _ in range(params.layers)] for _ in range(2))
@@ -96,6 +99,7 @@ def _load(
         if layer >= params.buffers:
             yield computed[layer - params.buffers]
         times.load_start_ps[layer] = machine.engine.now_ps
+        machine.placement.add(params.destination, layer, params.layer, Role.WEIGHT)
         under_way: list[Event] = []
         for size in sizes:
             if len(under_way) == params.in_flight:
@@ -117,6 +121,7 @@ def _compute(
         times.compute_start_ps[layer] = machine.engine.now_ps
         yield machine.engine.timeout(params.compute)
         times.compute_end_ps[layer] = machine.engine.now_ps
+        machine.placement.remove(params.destination, layer)
         computed[layer].succeed()
 
 

@@ -17,8 +17,10 @@ from tiergarten.driver import Driver, drivers
 from tiergarten.scenario.fitted import read_fitted
 from tiergarten.scenario.merge import apply_override, find_scenario, read_with_includes, set_value, strip_provenance
 from tiergarten.scenario.schema import Component, ScenarioSchema
+from tiergarten.scenario.wire import build_wire
 from tiergarten.scenario.yaml_tree import Key, Tree
-from tiergarten.sim.errors import Problem, ScenarioError, did_you_mean
+from tiergarten.sim.errors import InputError, Problem, ScenarioError, did_you_mean
+from tiergarten.sim.link_model import link_models
 from tiergarten.sim.memory import memory_models
 from tiergarten.sim.params import locate
 from tiergarten.sim.registry import Registry
@@ -138,11 +140,21 @@ def validate(tree: Tree, base: Path) -> Scenario:
         ]
         if None not in parts:
             driver = driver_class(*parts)
-    _check_models(tree, values, context, problems)
+    _check_models(tree, values, ("tiers", memory_models, "analytic"), context, problems)
+    _check_models(tree, values, ("links", link_models, "bandwidth"), context, problems)
     if schema is not None:
         problems += _cross_checks(tree, schema)
         for section in ("tiers", "links"):
             problems += _fitted_problems(tree, section, getattr(schema, section))
+        if not problems:
+            problems += _wire_problems(tree, schema, base)
+        if schema.faults and driver is not None and driver.keeps_own_time:
+            problems.append(
+                tree.problem(
+                    ("faults",),
+                    f"a workload of kind {schema.workload.kind} keeps its own time: no link's fault reaches it",
+                )
+            )
         if driver is not None and not problems:
             problems += [tree.problem(tuple(key.split(".")), message) for key, message in driver.check(schema)]
     if problems or schema is None or driver is None:
@@ -158,27 +170,29 @@ def component_params(registry: Registry[Any], component: Component, base: Path) 
     return cls, cls.Params.model_validate(component.params, context={"base": base})
 
 
-def _check_models(tree: Tree, values: dict[str, Any], context: dict[str, Any], problems: list[Problem]) -> None:
-    tiers = values.get("tiers")
-    for name, tier in tiers.items() if isinstance(tiers, dict) else ():
-        model = tier.get("model", "analytic") if isinstance(tier, dict) else None
-        place: Key = ("tiers", name, "model")
+def _check_models(
+    tree: Tree,
+    values: dict[str, Any],
+    where: tuple[str, Registry[Any], str],
+    context: dict[str, Any],
+    problems: list[Problem],
+) -> None:
+    """Names and parameters of the models of a section: (its key, the registry, the model where none is given)."""
+    section, registry, default = where
+    entries = values.get(section)
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        model = entry.get("model", default) if isinstance(entry, dict) else None
+        place: Key = (section, name, "model")
         if isinstance(model, str):
-            cls = _registered(tree, memory_models, place, model, problems)
+            cls = _registered(tree, registry, place, model, problems)
             model = {}
         elif isinstance(model, dict):
-            cls = _registered(tree, memory_models, (*place, "name"), model.get("name"), problems)
+            cls = _registered(tree, registry, (*place, "name"), model.get("name"), problems)
         else:
             continue
         if cls is not None:
-            _part(
-                tree,
-                cls.Params,
-                {key: value for key, value in model.items() if key != "name"},
-                place,
-                context,
-                problems,
-            )
+            params = {key: value for key, value in model.items() if key != "name"}
+            _part(tree, cls.Params, params, place, context, problems)
 
 
 def _registered(tree: Tree, registry: Registry[Any], key: Key, name: Any, problems: list[Problem]) -> Any:
@@ -201,12 +215,21 @@ def _part(
 
 
 def _cross_checks(tree: Tree, schema: ScenarioSchema) -> Iterable[Problem]:
+    ends = [*schema.tiers, *schema.switches]
     for name, link in schema.links.items():
         for index, end in enumerate(link.between):
-            if end not in schema.tiers:
+            if end not in ends:
                 yield tree.problem(
-                    ("links", name, "between", index), f"unknown tier {end!r}. {did_you_mean(end, schema.tiers)}"
+                    ("links", name, "between", index), f"unknown tier {end!r}. {did_you_mean(end, ends)}"
                 )
+    for name in schema.switches:
+        if name in schema.tiers:
+            yield tree.problem(("switches", name), "is the name of a tier too")
+    for index, fault in enumerate(schema.faults):
+        for key, known in (("link", schema.links), ("tier", schema.tiers)):
+            named = getattr(fault, key)
+            if named is not None and named not in known:
+                yield tree.problem(("faults", index, key), f"unknown {key} {named!r}. {did_you_mean(named, known)}")
     for name, tier in schema.tiers.items():
         if tier.device is not None and tier.device not in schema.devices:
             yield tree.problem(
@@ -223,6 +246,18 @@ def _fitted_problems(tree: Tree, section: str, configs: Mapping[str, Any]) -> It
                 read_fitted(config.calibration)
             except ScenarioError as error:
                 yield tree.problem((section, name, "calibration"), f"cannot be used: {error.problems[0]}")
+
+
+def _wire_problems(tree: Tree, schema: ScenarioSchema, base: Path) -> Iterable[Problem]:
+    """What the links' models find wrong with parameters that are each right: a width that does not exist, a broken table."""
+    for name, config in schema.links.items():
+        try:
+            build_wire(config, schema, base)
+        except InputError as error:
+            for problem in error.problems:
+                in_file = Problem(problem.message, problem.file, problem.line) if problem.file else None
+                key = ("links", name, "model", *([problem.path] if problem.path and not in_file else []))
+                yield tree.problem(key, str(in_file or problem.message))
 
 
 def _problems(tree: Tree, model: type[BaseModel], error: ValidationError, prefix: Key = ()) -> list[Problem]:

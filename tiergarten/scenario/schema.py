@@ -82,10 +82,35 @@ class TierConfig(StrictModel):
         return self
 
 
-class LinkConfig(StrictModel):
-    """A link between two tiers."""
+class DmaConfig(StrictModel):
+    """The copy engines of a link."""
 
-    between: tuple[str, str] = Field(description="The two tiers it joins.")
+    engines: int = Field(
+        gt=0, le=4096, description="Copies under way at a time, both directions together; others wait."
+    )
+    granularity: PositiveBytes = Field(
+        description="A copy gives way to those of other engines after so many bytes; at least 4 KiB."
+    )
+
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> "DmaConfig":
+        if self.granularity < MIN_GRANULARITY:
+            raise ValueError(f"granularity must be at least {MIN_GRANULARITY} bytes, got {self.granularity}")
+        return self
+
+
+MIN_GRANULARITY = 4096
+"""Copies that meet cost an event for each piece."""
+
+
+class LinkConfig(StrictModel):
+    """A link between two tiers, or between a tier and a switch."""
+
+    between: tuple[str, str] = Field(description="The two tiers or switches that it joins.")
+    model: ComponentField = Field(
+        Component(name="bandwidth"),
+        description="What a copy costs: bandwidth, pcie, nvlink, nvlink-c2c, cxl or measured; `tiergarten list links`.",
+    )
     count: int = Field(1, gt=0, le=4096, description="Identical links side by side; the bandwidth multiplies.")
     bandwidth: PositiveRate | None = Field(None, description="Bandwidth each way.")
     backward_bandwidth: PositiveRate | None = Field(
@@ -96,6 +121,9 @@ class LinkConfig(StrictModel):
     duplex: Literal["full", "half"] = Field("full", description="half: both ways share the bandwidth.")
     sharing: Literal["fifo", "fair", "priority"] = Field(
         "fifo", description="Who goes first when several transfers meet."
+    )
+    dma: DmaConfig | None = Field(
+        None, description="Copy engines; absent = any number of copies, and set-up occupies the link."
     )
     chunk: Bytes = Field(0, description="What is received before it is passed on; 0 = nothing to fill.")
     energy: PjPerBit | None = Field(None, description="Energy of moving one bit.")
@@ -108,8 +136,46 @@ class LinkConfig(StrictModel):
     def _is_a_link(self) -> "LinkConfig":
         if self.between[0] == self.between[1]:
             raise ValueError("joins a tier with itself")
-        if self.bandwidth is None and self.calibration is None:
-            raise ValueError("needs `bandwidth` or `calibration`")
+        if self.model.name != "bandwidth":
+            unused = [key for key in BANDWIDTH_KEYS if getattr(self, key)]
+            if unused:
+                keys = ", ".join(f"`{key}`" for key in unused)
+                raise ValueError(f"{keys} means nothing to model {self.model.name}; remove it (set it to null)")
+        elif self.bandwidth is None and self.calibration is None:
+            raise ValueError("needs `bandwidth`, `calibration` or another `model`")
+        if self.dma is not None and self.sharing == "fair":
+            raise ValueError("copy engines take turns by themselves; use sharing fifo or priority with `dma`")
+        return self
+
+
+BANDWIDTH_KEYS = ("bandwidth", "backward_bandwidth", "per_copy", "calibration")
+"""Keys of a link that only the model `bandwidth` reads."""
+
+
+class SwitchConfig(StrictModel):
+    """A switch: links meet there, nothing is kept there."""
+
+    latency: Ps = Field(0, description="Time from port to port.")
+    title: str = Field("", description="Free text for reports.")
+
+
+class FaultConfig(StrictModel):
+    """A link that fails or degrades for a time, or a tier that takes no writes."""
+
+    link: str | None = Field(None, description="Name of the link; both directions are affected.")
+    tier: str | None = Field(None, description="Instead of `link`: the tier that is read-only.")
+    at: Ps = Field(description="When it begins.")
+    until: PositivePs | None = Field(None, description="When it ends; absent = never.")
+    share: float = Field(0.0, ge=0, lt=1, description="Part of the link's rate that is left; 0 = down.")
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "FaultConfig":
+        if (self.link is None) == (self.tier is None):
+            raise ValueError("needs `link` or `tier`, not both")
+        if self.tier is not None and self.share:
+            raise ValueError("`share` means nothing to a tier: it is read-only or not")
+        if self.until is not None and self.until <= self.at:
+            raise ValueError("`until` must come after `at`")
         return self
 
 
@@ -140,6 +206,9 @@ class OutputsConfig(StrictModel):
 
     bins: int = Field(200, ge=10, le=2000, description="Time bins of tiers, links and occupancy.")
     transfers: bool = Field(True, description="Write every transfer.")
+    ledger: bool = Field(
+        False, description="Write where every object was and when (`ledger.parquet`); always written with `faults`."
+    )
     perfetto: bool = Field(True, description="Write a Perfetto trace.")
     figures: bool = Field(True, description="Draw figures and report.html after the run.")
 
@@ -173,7 +242,11 @@ class ScenarioSchema(StrictModel):
     sources: dict[str, str] = Field({}, description="Full references of the keys used as `source:`.")
     devices: dict[Name, DeviceSpec] = Field({}, description="What computes.")
     tiers: dict[Name, TierConfig] = Field(min_length=1, description="Memory tiers, nearest first.")
-    links: dict[Name, LinkConfig] = Field({}, description="Links between tiers.")
+    switches: dict[Name, SwitchConfig] = Field({}, description="Where links meet beside tiers.")
+    links: dict[Name, LinkConfig] = Field({}, description="Links between tiers and switches.")
+    faults: list[FaultConfig] = Field(
+        [], max_length=10_000, description="Links that fail or degrade, tiers that are read-only, and when."
+    )
     workload: WorkloadConfig = Field(description="What runs.")
     policies: dict[str, Any] = Field(
         {}, description="Placement, eviction, prefetch and scheduling policies; keys depend on the workload."
@@ -181,3 +254,16 @@ class ScenarioSchema(StrictModel):
     run: RunConfig = Field(RunConfig(), description="How the run is made.")
     outputs: OutputsConfig = Field(OutputsConfig(), description="What the run leaves behind.")
     sweep: SweepConfig | None = Field(None, description="Values to try, for `tiergarten sweep`.")
+
+    def joins(self, first: str, second: str) -> bool:
+        """Whether a chain of links leads from one tier to the other, over tiers and switches."""
+        reached, border = {first}, [first]
+        while border:
+            at = border.pop()
+            for link in self.links.values():
+                if at in link.between:
+                    other = link.between[link.between[0] == at]
+                    if other not in reached:
+                        reached.add(other)
+                        border.append(other)
+        return second in reached

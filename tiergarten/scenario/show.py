@@ -20,6 +20,15 @@ def tier_graph(schema: ScenarioSchema) -> str:
         for link_name, link in schema.links.items():
             if link.between[0] == name:
                 lines.append(f"   {' ' * (width // 2)}|  {link_name}: {_link(link)} to {link.between[1]}")
+    for name, switch in schema.switches.items():
+        joined = [f"{link_name}: {_link(link)} to {link.between[1]}" for link_name, link in schema.links.items()
+                  if link.between[0] == name]  # fmt: skip
+        lines.append(f"  ({name})  switch" + (f", {format_ps(switch.latency)}" if switch.latency else ""))
+        lines += [f"   {' ' * (width // 2)}|  {text}" for text in joined]
+    for fault in schema.faults:
+        until = f"until {format_ps(fault.until)}" if fault.until is not None else "for good"
+        state = "is read-only" if fault.tier else f"has {fault.share:.0%} of its rate" if fault.share else "is down"
+        lines.append(f"  fault: {fault.link or fault.tier} {state} from {format_ps(fault.at)} {until}")
     lines += ["", f"  workload: {schema.workload.kind} {_inline(schema.workload.params)}"]
     if schema.policies:
         lines.append(f"  policies: {_inline(schema.policies)}")
@@ -27,10 +36,15 @@ def tier_graph(schema: ScenarioSchema) -> str:
 
 
 def _link(link: LinkConfig) -> str:
-    parts = [format_bytes_per_s(link.bandwidth * link.count) if link.bandwidth else "calibrated"]
+    if link.model.name != "bandwidth":
+        parts = [" ".join([f"{link.count} x" * (link.count > 1), link.model.name, _inline(link.model.params)]).strip()]
+    else:
+        parts = [format_bytes_per_s(link.bandwidth * link.count) if link.bandwidth else "calibrated"]
     if link.latency:
         parts.append(format_ps(link.latency))
     parts += [f"{link.duplex} duplex", link.sharing]
+    if link.dma is not None:
+        parts.append(f"{link.dma.engines} copy engines by {format_bytes(link.dma.granularity)}")
     return ", ".join(parts)
 
 

@@ -83,6 +83,7 @@ class TorchRecorder(TorchDispatchMode):
     def __enter__(self) -> "TorchRecorder":
         self._recording = True
         if self._model is not None:
+            self._hooks.append(self._model.register_forward_pre_hook(self._before_forward, with_kwargs=True))
             self._hooks.append(self._model.register_forward_hook(self._after_forward, with_kwargs=True))
             for parameter in self._model.parameters():
                 if parameter.requires_grad:
@@ -216,6 +217,9 @@ class TorchRecorder(TorchDispatchMode):
             self._warned.add(name)
             text = f"operator {name} is not known: its tensors are recorded whole, its FLOPs as 0"
             warnings.warn(text, UnknownOperatorWarning, stacklevel=2)
+
+    def _before_forward(self, module: Any, args: Any, kwargs: Any) -> None:
+        self.mark(_cache_tensors(kwargs.get("past_key_values")), Role.KV)
 
     def _after_forward(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
         cache = output.get("past_key_values") if isinstance(output, dict) else getattr(output, "past_key_values", None)

@@ -33,7 +33,6 @@ def ring_doorbell(m, r):
     m[request_at(m, m[Glob.TAIL_AT_HOST]) + Req.ORDER] = r
     m[Glob.TAIL_AT_HOST] += 1
     m[r + Req.SUBMIT] = m[Glob.NOW]
-    fetch_early(m, lpn_at(m, m[r + Req.FIRST_SECTOR] >> m[Param.SECTOR_SHIFT]))
     send(m, TO_DEVICE, Message.SUBMISSION_DOORBELL, m[Glob.TAIL_AT_HOST])
 
 
@@ -65,21 +64,30 @@ def arrive(m, r, thread):
 
 
 @njit(cache=True)
+def next_request(m):
+    """The next row of the request table; those that follow soon are fetched early, and what they will look up."""
+    number = m[Glob.NEXT_ARRIVAL]
+    m[Glob.NEXT_ARRIVAL] = number + 1
+    fetch_early(m, request_at(m, number + 8))
+    soon = request_at(m, number + 4)
+    fetch_early(m, lpn_at(m, m[soon + Req.FIRST_SECTOR] >> m[Param.SECTOR_SHIFT]))
+    return request_at(m, number)
+
+
+@njit(cache=True)
 def start_closed_loop(m):
     """The first CLOSED_LOOP requests, dealt to the threads in turn."""
     for number in range(min(m[Param.CLOSED_LOOP], m[Glob.NUM_REQUESTS])):
-        m[Glob.NEXT_ARRIVAL] = number + 1
-        arrive(m, request_at(m, number), number % m[Param.HOST_THREADS])
+        arrive(m, next_request(m), number % m[Param.HOST_THREADS])
 
 
 @njit(cache=True)
 def next_trace_arrival(m):
     """The request that is due now, and the event of the one after it."""
-    number = m[Glob.NEXT_ARRIVAL]
-    m[Glob.NEXT_ARRIVAL] = number + 1
-    arrive(m, request_at(m, number), 0)
-    if number + 1 < m[Glob.NUM_REQUESTS]:
-        push_event(m, m[request_at(m, number + 1) + Req.ARRIVAL], Event.ARRIVAL, 0)
+    arrive(m, next_request(m), 0)
+    following = m[Glob.NEXT_ARRIVAL]
+    if following < m[Glob.NUM_REQUESTS]:
+        push_event(m, m[request_at(m, following) + Req.ARRIVAL], Event.ARRIVAL, 0)
 
 
 @njit(cache=True)
@@ -100,9 +108,7 @@ def completed_at_host(m, r):
         ring_doorbell(m, waiting)
     send(m, TO_DEVICE, Message.COMPLETION_DOORBELL, 0)
     if m[Param.CLOSED_LOOP] and m[Glob.NEXT_ARRIVAL] < m[Glob.NUM_REQUESTS]:
-        following = m[Glob.NEXT_ARRIVAL]
-        m[Glob.NEXT_ARRIVAL] = following + 1
-        arrive(m, request_at(m, following), m[r + Req.THREAD])
+        arrive(m, next_request(m), m[r + Req.THREAD])
 
 
 # --- drive side
@@ -204,8 +210,8 @@ def serve_write(m, r):
 
 @njit(cache=True)
 def serve(m, r):
-    """The controller has the request, and the data of a write: on to the flash. A worn-out drive refuses writes."""
-    if m[r + Req.IS_WRITE] and m[Glob.WORN_OUT_AT] != NONE:
+    """The controller has the request, and the data of a write: on to the flash. A worn-out drive refuses writes, but not promised ones."""
+    if m[r + Req.IS_WRITE] and m[Glob.WORN_OUT_AT] != NONE and not m[r + Req.PROMISED]:
         m[r + Req.FAILED] = 1
         m[Glob.FAILED_WRITES] += 1
         finish_request(m, r)
