@@ -225,8 +225,10 @@ class RangeConfig(StrictModel):
 class SweepConfig(StrictModel):
     """Which values to try."""
 
-    mode: Literal["grid", "zip"] = Field(
-        "grid", description="grid: every combination; zip: first with first, second with second."
+    mode: Literal["grid", "zip", "one-at-a-time"] = Field(
+        "grid",
+        description="grid: every combination; zip: first with first, second with second; one-at-a-time: the scenario as it "
+        "is, then each value of each key alone, with a figure of what each change does.",
     )
     set: dict[str, list[Any] | RangeConfig] = Field(min_length=1, description="Dotted keys with the values to try.")
 
