@@ -108,7 +108,7 @@ def measure_curves(
     """The points of a family, curve by curve, heaviest load first; as many at a time as there are processors."""
     settings = [(read_percent, pause) for read_percent in read_percents for pause in pauses]
     with ThreadPoolExecutor(num_workers()) as threads:
-        yield from threads.map(lambda at_load: measure_point(config, at_load[0], at_load[1], probes, seed), settings)
+        yield from threads.map(lambda load: measure_point(config, load[0], load[1], probes, seed), settings)
 
 
 def unloaded_ps(config: DramConfig) -> int:

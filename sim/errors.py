@@ -55,6 +55,10 @@ class UnreachableError(TiergartenError):
     """Transfers wait for links that stay down or tiers that stay read-only; the message names them."""
 
 
+class WornOutError(TiergartenError):
+    """A write to a memory that has turned read-only."""
+
+
 class ConservationError(TiergartenError):
     """A run broke one of its own laws. This is a bug of ours, never of the input."""
 

@@ -48,9 +48,17 @@ class Tier:
 
     @property
     def worn_out_ps(self) -> int:
-        """Since when the memory itself refuses writes, NEVER_PS if it does not."""
+        """Since when the memory is worn out and read-only for good, NEVER_PS while it is not."""
         return NEVER_PS if self._wearing is None else self._wearing.worn_out_ps
+
+    def is_worn_out(self, now_ps: int) -> bool:
+        """Whether the memory takes no new data any more."""
+        return self._wearing is not None and self._wearing.refuses_writes(now_ps)
 
     def takes_writes(self, now_ps: int) -> bool:
         """Whether a write that comes now is served now."""
-        return self.writes.share(now_ps) > 0 and now_ps < self.worn_out_ps
+        return self.writes.share(now_ps) > 0 and not self.is_worn_out(now_ps)
+
+    def wear_metrics(self, now_ps: int) -> dict[str, float]:
+        """What the memory says of its wear, empty if nothing."""
+        return {} if self._wearing is None else self._wearing.metrics(now_ps)

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from tiergarten.sim.availability import Fault
-from tiergarten.sim.contracts import Wearing
 from tiergarten.sim.system import System
 from tiergarten.sim.tier import Tier
 from tiergarten.sim.units import NEVER_PS, PS_PER_S
@@ -90,10 +89,7 @@ def fault_metrics(system: System, transfers: pa.Table, rows: list[FaultRow]) -> 
 
 def _tier_metrics(tier: Tier, end_ps: int) -> dict[str, Any]:
     worn_ps = max(0, end_ps - tier.worn_out_ps)
-    metrics: dict[str, Any] = {
+    return {
         f"tier_{tier.name}_read_only_s": (worn_ps or tier.writes.down_ps(0, end_ps)) / PS_PER_S,
         f"tier_{tier.name}_waiting_transfers": len(tier.server.unfinished()),
     }
-    if isinstance(tier.model, Wearing):
-        metrics[f"tier_{tier.name}_refused_writes"] = tier.model.num_failed
-    return metrics

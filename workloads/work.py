@@ -7,6 +7,6 @@ from dataclasses import dataclass
 class Work:
     """So many units: tokens read or made, optimiser or denoising steps, requests."""
 
-    count: int
+    amount: int
     unit: str = "token"
     """In the singular."""

@@ -20,6 +20,7 @@ MACHINE_KEYS = ("links.", "tiers.", "devices.", "policies.placement.")
 """A swept key that begins like this changes the machine or where things lie; all others change the workload."""
 TIER = re.compile(r"tier_(.+)_peak_occupancy_bytes")
 """A column that every tier of a machine has, in the machine's order."""
+MAX_NUMBER = 1e18
 ROW_IN = 0.17
 GAP = 0.6
 """Between variants, in rows."""
@@ -37,12 +38,13 @@ class Mechanism:
         table = folder.table("sweep")
         if not {"work_done", "work_unit", "elapsed_s", "stall_share"} <= set(table.columns):
             raise NothingToDrawError("no point replays a trace")
-        table = table[table["work_done"].notna()]
+        tiers = [match.group(1) for match in map(TIER.fullmatch, table.columns) if match]
+        table = _numbers(table, tiers)
         if not 0 < len(table) <= MAX_ROWS:
             raise NothingToDrawError(f"{len(table)} points could be run; 1 to {MAX_ROWS} are shown")
         keys = [name for name in table.columns if name.startswith(PREFIX) and table[name].map(str).nunique() > 1]
         of_machine = [key for key in keys if key.removeprefix(PREFIX).startswith(MACHINE_KEYS)]
-        per_unit = 1 / table["work_done"].astype(float)
+        per_unit = 1 / table["work_done"]
         common = pd.DataFrame(
             {
                 "variant": _labels(table, [key for key in keys if key not in of_machine]),
@@ -50,23 +52,19 @@ class Mechanism:
                 "unit": table["work_unit"].map(str),
             }
         )
-        time_ps = table["elapsed_s"].astype(float) * PS_PER_S * per_unit
-        stalled_ps = time_ps * table["stall_share"].astype(float)
+        time_ps = table["elapsed_s"] * PS_PER_S * per_unit
+        stalled_ps = time_ps * table["stall_share"]
         parts = [
             common.assign(quantity="time_ps", part="computing", value=time_ps - stalled_ps),
             common.assign(quantity="time_ps", part="stalled", value=stalled_ps),
         ]
-        for tier in (match.group(1) for match in map(TIER.fullmatch, table.columns) if match):
-            for name in (f"program_{verb}_{tier}_bytes" for verb in ("read", "written")):
-                if name in table.columns:
-                    moved = table[name].astype(float).fillna(0.0) * per_unit
-                    parts.append(common.assign(quantity="bytes", part=tier, value=moved))
+        parts += [common.assign(quantity="bytes", part=tier, value=table[f"bytes {tier}"] * per_unit) for tier in tiers]
         data = pd.concat(parts, ignore_index=True)
         keys = ["variant", "machine", "unit", "quantity", "part"]
         return data.groupby(keys, sort=False, as_index=False).agg(value=("value", "sum"))
 
     def draw(self, data: pd.DataFrame) -> Figure:
-        data = data.assign(**{name: data[name].fillna("").map(str) for name in ("variant", "machine", "unit")})
+        data = data.assign(**{name: _text(data[name]) for name in ("variant", "machine", "unit")})
         found = dict.fromkeys(zip(data["variant"], data["machine"], data["unit"], strict=True))
         order = list(dict.fromkeys(data["variant"]))
         rows = sorted(found, key=lambda row: order.index(row[0]))
@@ -108,10 +106,29 @@ class Mechanism:
         )
 
 
+def _numbers(table: pd.DataFrame, tiers: list[str]) -> pd.DataFrame:
+    """The points that have usable numbers, with a column "bytes TIER" of what was read and written there."""
+    table = table.copy()
+    for tier in tiers:
+        verbs = [name for name in (f"program_{verb}_{tier}_bytes" for verb in ("read", "written")) if name in table]
+        moved = table[verbs].apply(pd.to_numeric, errors="coerce").fillna(0.0)
+        table[f"bytes {tier}"] = moved.sum(axis=1).astype(float)
+    names = ["work_done", "elapsed_s", "stall_share", *(f"bytes {tier}" for tier in tiers)]
+    numbers = table[names].apply(pd.to_numeric, errors="coerce").astype(float)
+    usable = (numbers >= 0).all(axis=1) & (numbers < MAX_NUMBER).all(axis=1)
+    usable &= (numbers["work_done"] >= 1) & (numbers["stall_share"] <= 1)
+    return table.assign(**numbers)[usable]
+
+
 def _labels(table: pd.DataFrame, keys: list[str]) -> pd.Series:
     """ "flash_moba", "window 4", "pcie 64 GB/s", "in ddr": what a point has under these keys, in a few words."""
     parts = [[_words(key.removeprefix(PREFIX), value) for value in table[key]] for key in keys]
     return pd.Series([", ".join(words) for words in zip(*parts, strict=True)] or [""] * len(table), table.index)
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Empty text is read back from CSV as NaN."""
+    return column.astype(object).where(column.notna(), "").map(str)
 
 
 def _words(key: str, value: object) -> str:

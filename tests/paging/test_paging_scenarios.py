@@ -66,6 +66,28 @@ def test_pages_that_the_host_has_no_room_for_begin_on_the_gpu():
         load_scenario("paging/oversubscription", [*SMALL, "tiers.ddr.capacity=8 MiB"])
 
 
+def test_a_link_fault_holds_up_the_pass_that_it_meets():
+    """Down from 2 to 12 ms: all that waits for the link comes up to ten milliseconds later, the driver's own work goes on."""
+    elapsed = {}
+    for name, fault in (
+        ("none", None),
+        ("down", "{link: pcie, at: 2 ms, until: 12 ms}"),
+        ("half", "{link: pcie, at: 0 s, share: 0.5}"),
+        ("for good", "{link: pcie, at: 2 ms}"),
+    ):
+        faults = [f"faults=[{fault}]"] if fault else []
+        result = simulate(load_scenario("paging/oversubscription", [*SMALL, *faults]))
+        result.check()
+        elapsed[name] = result.metrics["elapsed_s"] * 1e3
+        passes = len(result.tables["series/passes"])
+        assert (passes == 4) == (name != "for good"), name
+        if name == "for good":
+            assert result.tables["transfers"].to_pandas()["finished_ps"].max() <= 2_000_000_000
+            assert elapsed[name] < elapsed["none"]
+    assert elapsed["none"] + 5 < elapsed["down"] <= elapsed["none"] + 10
+    assert elapsed["half"] > elapsed["none"]
+
+
 @pytest.mark.parametrize("scenario", ["oversubscription", "vattention-growth", "weights-from-flash"])
 def test_a_run_that_is_stopped_early_obeys_the_laws(scenario):
     small = SMALL if scenario == "oversubscription" else []

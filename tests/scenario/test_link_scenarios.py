@@ -92,14 +92,30 @@ def test_validate_notices_a_missing_link_between_cache_tiers() -> None:
         load_scenario("kv-tiers", ["links.nvme-pcie=null"])
 
 
+@pytest.mark.parametrize(
+    ("name", "links", "place"),
+    [
+        ("paging/oversubscription", ["pcie"], "workload.host"),
+        ("paging/weights-from-flash", ["nvme-pcie"], "workload.source"),
+        ("sn40l-coe", ["ddr-hbm"], "workload.cache"),
+        ("workloads/memo-swap", ["pcie"], "policies.placement"),
+    ],
+)
+def test_validate_notices_a_missing_link_of_every_kind_of_workload(name: str, links: list[str], place: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"{place}.*: no chain of links joins"):
+        load_scenario(name, [f"links.{link}=null" for link in links])
+
+
 def test_validate_notices_a_missing_link_of_a_copy(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"workload\.copies\.0: no chain of links joins 'ddr' and 'hbm'"):
         scenario(tmp_path, GOOD, "links.pcie=null")
 
 
 def test_faults_that_could_not_be_felt_are_refused() -> None:
-    with pytest.raises(ScenarioError, match="faults: a workload of kind uvm keeps its own time"):
-        load_scenario("paging/oversubscription", ["faults=[{link: pcie, at: 1 s}]"])
+    host = "tiers.ddr={kind: ddr, capacity: 1 GiB, bandwidth: 10 GB/s}"
+    link = "links={pcie: {between: [ddr, gddr], bandwidth: 10 GB/s}}"
+    with pytest.raises(ScenarioError, match="faults: a workload of kind uvmsmart keeps its own time"):
+        load_scenario("paging/uvmsmart-hotspot", [host, link, "faults=[{link: pcie, at: 1 s}]"])
 
 
 def test_show_says_what_the_links_are(tmp_path: Path) -> None:
@@ -340,3 +356,11 @@ def test_a_service_goes_on_without_the_tier_that_is_read_only(write: str) -> Non
     assert found["hit_rate"] < whole["hit_rate"]
     written = result.transfers.to_pandas().query("destination == 'nvme'")
     assert written["requested_ps"].max() < 30e12
+
+
+def test_a_replayed_program_feels_half_a_link_as_a_link_of_half_the_rate() -> None:
+    half, degraded = (
+        simulate(load_scenario("workloads/memo-swap", [override])).metrics["elapsed_s"]
+        for override in ("links.pcie.bandwidth=32 GB/s", "faults=[{link: pcie, at: 0 s, share: 0.5}]")
+    )
+    assert degraded == half

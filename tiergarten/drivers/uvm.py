@@ -18,7 +18,7 @@ from tiergarten.accelerators.paging.prefetch import PREFETCHERS
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.thrashing import ThrashDetection
 from tiergarten.accelerators.paging.uvm import MAX_PAGES, FaultHardware, Geometry, UvmConfig, UvmMachine, UvmResult
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.paged_traffic import HISTORY_ROWS, PagedTiers, place_pages, replay_history
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
@@ -97,7 +97,6 @@ class Uvm(Driver):
     """
 
     Params = UvmParams
-    keeps_own_time = True
     Policies = UvmPolicies
     params: UvmParams
     policies: UvmPolicies
@@ -109,6 +108,7 @@ class Uvm(Driver):
             for key, name in (("memory", params.memory), ("host", params.host))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if params.driver not in DRIVERS:
             problems.append(
                 ("workload.driver", f"unknown driver {params.driver!r}. {did_you_mean(params.driver, DRIVERS)}")
@@ -231,14 +231,18 @@ class Uvm(Driver):
         if self.policies.hint == BULK_PREFETCH:
             for allocation in range(len(memory.num_pages)):
                 memory.prefetch(allocation)
-                yield from replay_history(machine, self._tiers, memory)
+                if not (yield from replay_history(machine, self._tiers, memory)):
+                    return
         for _ in made.warm_up:
             memory.touch(made.warm_up_lanes(memory))
-            yield from replay_history(machine, self._tiers, memory)
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
         for number in range(self.params.passes):
             result = memory.touch(made.pass_lanes(memory), is_repeat=number > 0)
-            yield from replay_history(machine, self._tiers, memory)
-            results.append(result)
+            began_ps = machine.engine.now_ps
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
+            results.append(replace(result, time_ps=machine.engine.now_ps - began_ps))
             machine.progress((number + 1) / self.params.passes)
 
 

@@ -48,6 +48,7 @@ class UvmSmart(Driver):
 
     Params = UvmSmartParams
     Policies = UvmSmartPolicies
+    keeps_own_time = True
     params: UvmSmartParams
     policies: UvmSmartPolicies
 
