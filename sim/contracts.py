@@ -45,7 +45,7 @@ class MemoryModel(Protocol):
     Law of use, held by `tiergarten.testing.check_memory_model`: times given to `submit` and `advance` never go back;
     every submitted access completes exactly once; no completion lies before its submission; `next_completion_ps` is the
     time at which the next completion falls if nothing else is submitted (NEVER_PS if none is outstanding), and
-    submitting more work may move it either way; `advance(until)` returns every completion with time <= until.
+    submitting more work may move it either way; where that is far, it may be an earlier time at which to ask again; `advance(until)` returns every completion with time <= until.
     """
 
     def submit(self, now_ps: int, accesses: AccessBatch) -> None:
@@ -53,9 +53,27 @@ class MemoryModel(Protocol):
         ...
 
     def next_completion_ps(self) -> int:
-        """Time of the earliest completion still to come, NEVER_PS if nothing is outstanding."""
+        """Time of the earliest completion still to come, or an earlier one; NEVER_PS if nothing is outstanding."""
         ...
 
     def advance(self, until_ps: int) -> Completions:
         """Move the model to `until_ps` and return what completed up to and including that time."""
+        ...
+
+
+@runtime_checkable
+class Wearing(Protocol):
+    """A MemoryModel that writing wears out."""
+
+    @property
+    def worn_out_ps(self) -> int:
+        """Since when it is read-only, NEVER_PS while it is not."""
+        ...
+
+    def refuses_writes(self, now_ps: int) -> bool:
+        """Whether the memory is read-only by now; what was started before is still taken."""
+        ...
+
+    def metrics(self, now_ps: int) -> dict[str, float]:
+        """Wear by now, by name with unit."""
         ...

@@ -7,8 +7,9 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
+from tiergarten.sim.contracts import Wearing
 from tiergarten.sim.engine import Engine
-from tiergarten.sim.errors import TiergartenError, UnknownNameError, did_you_mean
+from tiergarten.sim.errors import TiergartenError, UnknownNameError, WornOutError, did_you_mean
 from tiergarten.sim.link import Link, LinkSpec
 from tiergarten.sim.server import Carried, DurationPs, Server, Stage
 from tiergarten.sim.tier import Tier
@@ -96,6 +97,7 @@ class System:
         self.log = TransferLog()
         self.routes: list[Route] = []
         """Every route asked for so far; the log names them by row."""
+        self._wearing = {name for name, tier in self.tiers.items() if isinstance(tier.model, Wearing)}
         self._transfers = 0
         self.switches = dict(switches)
         """Latency in ps from port to port, by name."""
@@ -114,6 +116,13 @@ class System:
         """The tier of that name; UnknownNameError otherwise."""
         self._require(name)
         return self.tiers[name]
+
+    def _require_writable(self, tier: str, num_bytes: int) -> None:
+        if self.tiers[tier].is_worn_out(self.engine.now_ps):
+            raise WornOutError(
+                f"tier {tier!r} is worn out and read-only: it refused {num_bytes} bytes at {self.engine.now_ps / PS_PER_S:.6g} s; "
+                f"give its model more endurance, or let the workload write elsewhere"
+            )
 
     def take_transfer_ids(self, count: int) -> int:
         """The first of `count` numbers for transfers, which count in the order of their making."""
@@ -136,10 +145,13 @@ class System:
             num_bytes: > 0.
             cause, role, owner: kept in the log; links with priority sharing serve low causes first.
 
-        Raises UnknownNameError for an unknown tier and TiergartenError when no chain of links joins the two.
+        Raises UnknownNameError for an unknown tier, WornOutError for a destination that has turned read-only and TiergartenError
+        when no chain of links joins the two.
         """
         if self.engine.now_ps >= self._routes_until_ps:
             self._forget_routes()
+        if destination != source and destination in self._wearing:
+            self._require_writable(destination, num_bytes)
         route = self._routes.get((source, destination)) or self.route(source, destination)
         return self.begin(route, num_bytes, cause, role, owner)
 
@@ -149,6 +161,8 @@ class System:
 
     def write(self, tier: str, num_bytes: int, role: Role = Role.OTHER, owner: int = -1, address: int = -1) -> Transfer:
         """The tier's own device writes `num_bytes` to it."""
+        if tier in self._wearing:
+            self._require_writable(tier, num_bytes)
         return self.begin(self.access_route(tier, tier, True), num_bytes, Cause.DEMAND, role, owner, address)
 
     def begin(
@@ -190,13 +204,11 @@ class System:
         self.log.append((self.take_transfer_ids(1), route.number, moved.num_bytes, moved.cause, moved.role, *times, -1))
 
     def unfinished(self) -> dict[str, list[Carried]]:
-        """By link, what it has accepted and not carried yet. After the last event that is lost time for good: the link is down."""
-        waiting: dict[str, list[Carried]] = {}
-        for name, link in self.links.items():
-            kept = [carried for server in link.directions().values() for carried in server.unfinished()]
-            if kept:
-                waiting[name] = kept
-        return waiting
+        """By link or tier, what it has accepted and not done yet. After the last event that is what a fault keeps for good."""
+        servers = {name: list(link.directions().values()) for name, link in self.links.items()}
+        servers |= {name: [tier.server] for name, tier in self.tiers.items()}
+        kept = {name: [c for server in group for c in server.unfinished()] for name, group in servers.items()}
+        return {name: waiting for name, waiting in kept.items() if waiting}
 
     def _forget_routes(self) -> None:
         """A link has failed or come back since the routes were found: find them anew, until that happens again."""

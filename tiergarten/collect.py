@@ -267,6 +267,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             metrics[f"tier_{name}_{verb}_bytes"] = totals[verb]
         peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
         metrics[f"tier_{name}_peak_occupancy_bytes"] = min(peak, tier.capacity_bytes)
+        metrics |= {f"tier_{name}_{key}": value for key, value in tier.wear_metrics(machine.engine.now_ps).items()}
         if tier.spec.energy_pj_per_bit is not None:
             metrics[f"tier_{name}_energy_j"] = sum(totals.values()) * 8 * tier.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"tier_{name}_energy_j"])

@@ -27,7 +27,7 @@ class LookingAheadDrive:
         self.outstanding = 0
         self._free_rows: list[int] = []
         self._rows_used = 0
-        self._known: list[tuple[int, int, bool]] = []
+        self._known: list[tuple[int, int]] = []
         self._saved: list[tuple[int, Memory]] | None = None
         self._journal_length = 0
 
@@ -48,21 +48,37 @@ class LookingAheadDrive:
         m[request + Req.ARRIVAL] = at_queue_ns
         m[request + Req.PAGES] = NONE
         m[request + Req.IDENT] = name
+        m[request + Req.PROMISED] = 1  # whoever drives the drive asks before it starts something
         push_event(m, at_queue_ns, Event.HOST_READY, request)
         self.outstanding += 1
 
-    def peek(self, number: int) -> tuple[int, int, bool] | None:
-        """(time, name, failed) of the number-th completion still to be taken, None if so many are not outstanding."""
+    def wear_out_at(self, time_ns: int) -> None:
+        """Inject a fault: the drive turns read-only at that time, which must lie ahead."""
+        push_event(self.memory, time_ns, Event.WORN_OUT, 0)
+
+    def is_worn_out(self, now_ns: int) -> bool:
+        """Whether the drive has turned read-only by now."""
+        if self._saved is None or self.memory[Glob.NOW] < now_ns:
+            self.settle(now_ns)
+        return NONE < int(self.memory[Glob.WORN_OUT_AT]) <= now_ns
+
+    def peek(self, number: int) -> tuple[int, int] | None:
+        """(time, name) of the number-th completion still to be taken, None if so many are not outstanding."""
         while len(self._known) <= number:
             if len(self._known) >= self.outstanding:
                 return None
             self._extend()
         return self._known[number]
 
-    def take(self) -> tuple[int, int, bool]:
+    def take(self) -> tuple[int, int]:
         """The completion that `peek(0)` shows; it is no longer outstanding."""
         self.outstanding -= 1
         return self._known.pop(0)
+
+    def time_has_come(self, until_ns: int) -> None:
+        """Nothing will be submitted before `until_ns`: what was run ahead up to there need not be taken back any more."""
+        if self._saved is not None and self.memory[Glob.NOW] <= until_ns:
+            self._commit()
 
     def settle(self, until_ns: int) -> None:
         """Forget what lies beyond `until_ns` and run, for good, up to that time."""
@@ -102,13 +118,13 @@ class LookingAheadDrive:
             raise DeadlockError(f"{self.outstanding} commands of flash drive {self.config.name!r} can never complete")
         self._known += found
 
-    def _collect(self) -> list[tuple[int, int, bool]]:
+    def _collect(self) -> list[tuple[int, int]]:
         """Completions that the kernel has listed, in order; the list is emptied. Rows are given back when that is for good."""
         m = self.memory
         found = []
         row = int(m[Glob.DONE_HEAD])
         while row != NONE:
-            found.append((int(m[row + Req.COMPLETE]), int(m[row + Req.IDENT]), bool(m[row + Req.FAILED])))
+            found.append((int(m[row + Req.COMPLETE]), int(m[row + Req.IDENT])))
             following = int(m[row + Req.NEXT])
             if self._saved is None:
                 self._free_rows.append((row - int(m[Param.REQUEST_AT])) // Req.WORDS)

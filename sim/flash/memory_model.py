@@ -16,7 +16,11 @@ from tiergarten.sim.flash.config import DriveConfig
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
 from tiergarten.sim.flash.kernel.layout import NONE, Glob
 from tiergarten.sim.flash.look_ahead import LookingAheadDrive, sector_span
+from tiergarten.sim.flash.wear import age, wear_metrics
 from tiergarten.sim.units import NEVER_PS, PS_PER_NS, PS_PER_S
+
+HORIZON_BYTES = 8 * 2**20
+"""Commands of so many bytes per drive are looked at ahead of time; for longer accesses the model asks to be called again after them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Array:
     """Rate of the extra copy through host DRAM; 0 = data go directly (GPUDirect Storage)."""
     bounce_ps: int = 0
     """Fixed time of that copy."""
+    cycles_used: int = 0
+    """Erases that every block has behind it."""
+    worn_at_ps: int = NEVER_PS
+    """A fault: the drives turn read-only at that time, worn or not."""
 
     @property
     def capacity_bytes(self) -> int:
@@ -45,17 +53,27 @@ class FlashModel:
         self._array = array
         max_sectors = array.max_command_bytes // SECTOR_BYTES + 2
         self._drives = [LookingAheadDrive(array.drive, max_sectors) for _ in range(array.num_drives)]
+        self._horizon = max(1, HORIZON_BYTES // array.max_command_bytes) * array.num_drives
         self._left: dict[int, int] = {}
         self._names: dict[int, tuple[int, int, bool]] = {}
         self._next_name = 0
         self._ready: list[tuple[int, int, int]] = []
         self._bounce_free_ps = 0
-        self._num_failed = 0
+        for flash_drive in self._drives:
+            age(flash_drive.memory, array.cycles_used)
+            if array.worn_at_ps != NEVER_PS:
+                flash_drive.wear_out_at(-(-array.worn_at_ps // PS_PER_NS))
 
-    @property
-    def num_failed(self) -> int:
-        """Writes that a worn-out drive refused."""
-        return self._num_failed
+    def refuses_writes(self, now_ps: int) -> bool:
+        """Whether a drive has turned read-only by now: the array takes what is under way and nothing new."""
+        return any(drive.is_worn_out(now_ps // PS_PER_NS) for drive in self._drives)
+
+    def metrics(self, now_ps: int) -> dict[str, float]:
+        """Wear of the array by now."""
+        for drive in self._drives:
+            drive.settle(now_ps // PS_PER_NS)
+        values = wear_metrics(self._array.drive, [drive.memory for drive in self._drives])
+        return values | ({"worn_out_s": self.worn_out_ps / PS_PER_S} if self.worn_out_ps <= now_ps else {})
 
     @property
     def worn_out_ps(self) -> int:
@@ -83,6 +101,8 @@ class FlashModel:
 
     def advance(self, until_ps: int) -> Completions:
         until_ns = until_ps // PS_PER_NS
+        for flash_drive in self._drives:
+            flash_drive.time_has_come(until_ns)
         while True:
             drive = self._earliest([0] * len(self._drives))
             entry = None if drive is None else self._drives[drive].peek(0)
@@ -123,8 +143,7 @@ class FlashModel:
             return free_ps
         return max(from_ps, free_ps) + array.bounce_ps + ceil(num_bytes * PS_PER_S / array.bounce_bytes_per_s)
 
-    def _command_done(self, time_ns: int, name: int, failed: bool) -> None:
-        self._num_failed += failed
+    def _command_done(self, time_ns: int, name: int) -> None:
         self._left[name] -= 1
         if self._left[name]:
             return
@@ -143,17 +162,22 @@ class FlashModel:
         return None if best is None else best[1]
 
     def _next_from_drives(self) -> int:
-        """When the next access will be done that is not ready yet. A write may overtake a read that waits for its copy."""
+        """When the next access will be done that is not ready yet, or the last command that is looked at, if that is earlier.
+
+        A write may overtake a read that waits for its copy.
+        """
         cursors = [0] * len(self._drives)
+        number: int | None = 0
         left: dict[int, int] = {}
         free_ps = self._bounce_free_ps
         best_ps = NEVER_PS
-        while (number := self._earliest(cursors)) is not None:
+        time_ps = 0
+        while sum(cursors) < self._horizon and (number := self._earliest(cursors)) is not None:
             entry = self._drives[number].peek(cursors[number])
             assert entry is not None
             time_ps, name = entry[0] * PS_PER_NS, entry[1]
             if time_ps >= best_ps:
-                break
+                return best_ps
             cursors[number] += 1
             left[name] = left.get(name, self._left[name]) - 1
             if left[name] == 0:
@@ -162,4 +186,4 @@ class FlashModel:
                     return min(best_ps, time_ps)
                 free_ps = self._after_bounce(time_ps, free_ps, num_bytes)
                 best_ps = min(best_ps, max(time_ps, free_ps))
-        return best_ps
+        return min(best_ps, time_ps) if number is not None else best_ps

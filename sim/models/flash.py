@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from math import ceil
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tiergarten.sim.contracts import MemoryModel
 from tiergarten.sim.errors import did_you_mean
@@ -16,7 +16,7 @@ from tiergarten.sim.flash.presets import PRESETS, preset, with_capacity
 from tiergarten.sim.memory import DeterminateModel, memory_models
 from tiergarten.sim.params import InputFile, PositiveBytes, PositivePs, PositiveRate, StrictModel
 from tiergarten.sim.tier import TierSpec
-from tiergarten.sim.units import PS_PER_NS, PS_PER_S
+from tiergarten.sim.units import NEVER_PS, PS_PER_NS, PS_PER_S
 
 
 class FlashParams(StrictModel):
@@ -50,7 +50,11 @@ class FlashCycleModel:
         )
         bounce_bandwidth: PositiveRate = Field(20e9, description="Rate of that copy.")
         bounce_latency: PositivePs = Field(10_000_000, description="Fixed time of that copy.")
-        endurance: int = Field(0, ge=0, description="Erases after which a block is retired; 0 = never.")
+        endurance: int = Field(0, ge=0, lt=10**9, description="Erases after which a block is retired; 0 = never.")
+        cycles_used: int = Field(0, ge=0, lt=10**9, description="Erases that every block has behind it at the start.")
+        worn_at: PositivePs | None = Field(
+            None, description="Fault: from this time on the drives are read-only, as if worn out."
+        )
 
         @field_validator("stripe", "max_command")
         @classmethod
@@ -58,6 +62,12 @@ class FlashCycleModel:
             if value < 4096 or value & (value - 1) or value > 16 * 2**20:
                 raise ValueError("must be a power of two from 4 KiB to 16 MiB")
             return value
+
+        @model_validator(mode="after")
+        def _has_life_left(self) -> "FlashCycleModel.Params":
+            if self.endurance and self.cycles_used >= self.endurance:
+                raise ValueError(f"cycles_used must be below the endurance of {self.endurance}")
+            return self
 
     @classmethod
     def build(cls, tier: TierSpec, params: "FlashCycleModel.Params", seed: int) -> MemoryModel:
@@ -74,6 +84,8 @@ class FlashCycleModel:
                 params.max_command,
                 params.bounce_bandwidth if bounces else 0.0,
                 params.bounce_latency if bounces else 0,
+                params.cycles_used,
+                NEVER_PS if params.worn_at is None else params.worn_at,
             )
         )
 

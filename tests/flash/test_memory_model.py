@@ -9,7 +9,7 @@ from tiergarten.sim.contracts import AccessBatch
 from tiergarten.sim.flash.config import CacheMode, DramCache, FlashTiming, Mapping, ModernFeatures
 from tiergarten.sim.flash.drive import table
 from tiergarten.sim.flash.kernel.layout import Lpn, Param
-from tiergarten.sim.flash.memory_model import Array, FlashModel
+from tiergarten.sim.flash.memory_model import HORIZON_BYTES, Array, FlashModel
 from tiergarten.sim.models.flash import FlashAnalyticModel, FlashCurveModel, FlashCycleModel
 from tiergarten.sim.tier import TierSpec
 from tiergarten.sim.units import NEVER_PS
@@ -150,7 +150,7 @@ def worn_drive(tiny_drive):
     return tiny_drive(timing=timing, mapping=Mapping(overprovisioning=0.7))
 
 
-def test_a_worn_out_drive_refuses_writes_but_loses_nothing(tiny_drive) -> None:
+def test_a_worn_out_drive_says_so_and_has_lost_nothing(tiny_drive) -> None:
     config = worn_drive(tiny_drive)
     model = FlashModel(Array(config))
     draws = np.random.default_rng(0)
@@ -159,18 +159,58 @@ def test_a_worn_out_drive_refuses_writes_but_loses_nothing(tiny_drive) -> None:
     now = 0
     for ident in range(40_000):
         page = int(draws.integers(0, pages))
-        before = model.num_failed
+        if model.refuses_writes(now):
+            break
         model.submit(now, AccessBatch.one(ident, page * 4096, 4096, True))
         now = model.next_completion_ps()
         assert model.advance(now).ids.tolist() == [ident]
-        if model.num_failed == before:
-            accepted.add(page)
-        elif model.num_failed == 5:
-            break
-    assert model.num_failed == 5
+        accepted.add(page)
+    assert model.refuses_writes(now)
     assert 0 < model.worn_out_ps <= now
     m = model._drives[0].memory
     mapped = np.flatnonzero(table(m, Param.LPN_AT, Lpn.WORDS, int(m[Param.NUM_LPNS]))[:, Lpn.PPN_1])
     assert set(mapped.tolist()) == accepted
     model.submit(now, AccessBatch.one(0, next(iter(accepted)) * 4096, 4096, False))
     assert model.advance(now + 10**9).ids.tolist() == [0]
+
+
+def test_wear_is_counted(tiny_drive) -> None:
+    """Every page written once: no amplification. Twelve erases per block allowed, four used before: two thirds are left."""
+    config = worn_drive(tiny_drive)
+    model = FlashModel(Array(config, cycles_used=4))
+    num_pages = Array(config).capacity_bytes // 4096
+    for ident in range(num_pages):
+        model.submit(0, AccessBatch.one(ident, ident * 4096, 4096, True))
+    while model.next_completion_ps() != NEVER_PS:
+        model.advance(model.next_completion_ps())
+    wear = model.metrics(10**15)
+    assert wear["host_written_bytes"] == wear["flash_programmed_bytes"] == num_pages * 4096
+    assert wear["write_amplification"] == 1
+    assert wear["pe_cycles_mean"] == wear["pe_cycles_max"] == 4
+    assert wear["endurance_used_share"] == pytest.approx(1 / 3)
+    assert wear["endurance_left_bytes"] == 8 * config.geometry.raw_bytes
+    assert "worn_out_s" not in wear
+
+
+def test_an_injected_fault_turns_the_drive_read_only_at_its_time(tiny_drive) -> None:
+    model = FlashModel(Array(tiny_drive(), worn_at_ps=10**9))
+    assert not model.refuses_writes(10**9 - 1)
+    model.submit(10**9 - 1, AccessBatch.one(0, 0, 4096, True))
+    assert model.next_completion_ps() > 10**9
+    assert model.refuses_writes(10**9)
+    assert model.advance(10**12).ids.tolist() == [0], "what was started before is still taken"
+    assert model.metrics(10**12)["worn_out_s"] == 1e-3
+
+
+def test_long_accesses_are_not_looked_through_at_once(tiny_drive) -> None:
+    """Asked again at each time that it names, an access of many commands ends when it ends in one go."""
+    array = Array(tiny_drive(), max_command_bytes=4096)
+    size = 3 * HORIZON_BYTES // 2
+    patient, hasty = FlashModel(array), FlashModel(array)
+    for model in (patient, hasty):
+        model.submit(0, AccessBatch.one(7, 0, size, False))
+    asked = 0
+    while not len(done := patient.advance(patient.next_completion_ps()).times_ps):
+        asked += 1
+    assert asked >= 1
+    assert done.tolist() == hasty.advance(10**15).times_ps.tolist()

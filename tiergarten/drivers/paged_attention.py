@@ -10,7 +10,7 @@ from simpy.events import AllOf
 
 from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.accelerators.paging.paged_attention import BlockTables
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import UnknownNameError, did_you_mean
 from tiergarten.sim.params import PositivePs, Share, StrictModel
@@ -68,6 +68,7 @@ class PagedAttention(Driver):
             for key, name in (("memory", params.memory), ("host", params.host))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if min(params.prompts) <= 0:
             problems.append(("workload.prompts", "every prompt needs a token or more"))
         try:

@@ -18,7 +18,7 @@ from tiergarten.accelerators.paging.prefetch import PREFETCHERS
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.thrashing import ThrashDetection
 from tiergarten.accelerators.paging.uvm import MAX_PAGES, FaultHardware, Geometry, UvmConfig, UvmMachine, UvmResult
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.paged_traffic import HISTORY_ROWS, PagedTiers, place_pages, replay_history
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
@@ -108,6 +108,7 @@ class Uvm(Driver):
             for key, name in (("memory", params.memory), ("host", params.host))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if params.driver not in DRIVERS:
             problems.append(
                 ("workload.driver", f"unknown driver {params.driver!r}. {did_you_mean(params.driver, DRIVERS)}")

@@ -70,12 +70,19 @@ def serve_full_plane(m, plane):
 
 
 @njit(cache=True)
-def notice_wear(m, plane):
-    """The drive is worn out once a plane has too few good blocks left for its share of the data."""
-    if m[Glob.WORN_OUT_AT] == NONE and m[plane + Plane.GOOD_BLOCKS] < m[Param.LEAST_GOOD_BLOCKS]:
+def turn_read_only(m):
+    """From now on no new write is taken; those in the drive may use the blocks in reserve."""
+    if m[Glob.WORN_OUT_AT] == NONE:
         m[Glob.WORN_OUT_AT] = m[Glob.NOW]
         for number in range(m[Param.PLANES]):
             serve_full_plane(m, plane_at(m, number))
+
+
+@njit(cache=True)
+def notice_wear(m, plane):
+    """The drive is worn out once a plane has too few good blocks left for its share of the data."""
+    if m[plane + Plane.GOOD_BLOCKS] < m[Param.LEAST_GOOD_BLOCKS]:
+        turn_read_only(m)
 
 
 @njit(cache=True)
@@ -265,6 +272,8 @@ def handle(m, kind, about, number):
         start_closed_loop(m)
     elif kind == Event.CONTROLLER_DONE:
         serve(m, about)
+    elif kind == Event.WORN_OUT:
+        turn_read_only(m)
     else:
         submit_or_wait(m, about)
 

@@ -210,8 +210,8 @@ def serve_write(m, r):
 
 @njit(cache=True)
 def serve(m, r):
-    """The controller has the request, and the data of a write: on to the flash. A worn-out drive refuses writes."""
-    if m[r + Req.IS_WRITE] and m[Glob.WORN_OUT_AT] != NONE:
+    """The controller has the request, and the data of a write: on to the flash. A worn-out drive refuses writes, but not promised ones."""
+    if m[r + Req.IS_WRITE] and m[Glob.WORN_OUT_AT] != NONE and not m[r + Req.PROMISED]:
         m[r + Req.FAILED] = 1
         m[Glob.FAILED_WRITES] += 1
         finish_request(m, r)

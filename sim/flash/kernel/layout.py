@@ -268,6 +268,7 @@ class Req(IntEnum):
     ORDER = 11  # row number n: the request that was submitted n-th
     HEAD = 12  # submission-queue head told with its completion
     IDENT = 13  # the caller's name of it
+    PROMISED = 14  # 1 = a worn-out drive takes it all the same
     WORDS = 16
 
 
