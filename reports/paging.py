@@ -69,7 +69,7 @@ def _draw_oversubscription(points: pd.DataFrame, measured: pd.DataFrame) -> Figu
         label = style.label(str(pattern).replace("_", " ")) if is_on else None
         axes.plot(mine["factor"], mine["pass_ms"], color=swatch.color, label=label, **look)
     for pattern, mine in measured.groupby("pattern", sort=False):
-        hollow = {
+        hollow: dict[str, Any] = {
             "marker": swatches[pattern].marker,
             "markerfacecolor": "none",
             "markersize": 8,
@@ -90,7 +90,7 @@ def _draw_oversubscription(points: pd.DataFrame, measured: pd.DataFrame) -> Figu
     handles, _ = axes.get_legend_handles_labels()
     handles.append(Line2D([], [], color=style.INK, linestyle=(0, (1, 1.5)), label="prefetcher off"))
     if len(measured):
-        hollow_look = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 8}
+        hollow_look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 8}
         handles.append(Line2D([], [], color=style.INK, label="measured, prefetcher on", **hollow_look))
     style.legend_above(figure, handles, columns=6)
     return figure
@@ -196,7 +196,12 @@ def _draw_streaming(data: pd.DataFrame) -> Figure:
     }
     for (number, name), swatch in zip(names.items(), style.swatches(names.values()).values(), strict=True):
         mine = data[data["in_flight"] == number]
-        look = {"color": swatch.color, "linestyle": swatch.dashes, "marker": swatch.marker, "label": name}
+        look: dict[str, Any] = {
+            "color": swatch.color,
+            "linestyle": swatch.dashes,
+            "marker": swatch.marker,
+            "label": name,
+        }
         rate.plot(mine["chunk_bytes"], mine["streamed_bytes_per_s"] / 1e9, **look)
         passes.plot(mine["chunk_bytes"], mine["pass_ms"] / 1e3, **look)
     for axes in (rate, passes):

@@ -106,11 +106,13 @@ class PagedAttention(Driver):
 
     def run(self, machine: Machine) -> Output:
         params, block = self.params, self._block_bytes()
-        pools = [
+        device_blocks, host_blocks = [
             int(machine.system.tier(name).capacity_bytes * share) // block
             for name, share in ((params.memory, params.kv_share), (params.host, params.host_share))
         ]
-        batch = _Batch(params, BlockTables(params.block_tokens, *pools), block, self.policies.gather_copies)
+        batch = _Batch(
+            params, BlockTables(params.block_tokens, device_blocks, host_blocks), block, self.policies.gather_copies
+        )
         machine.system.route(params.memory, params.host)  # a missing link is an error before anything moves
         machine.engine.process(batch.decode(machine))
         machine.run()
