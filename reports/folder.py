@@ -62,6 +62,14 @@ class RunFolder:
         """What the run calls itself; the folder's name where the manifest has none."""
         return str(self.manifest.get("title") or self.manifest.get("name") or self.path.name)
 
+    def speed(self) -> tuple[float, float] | None:
+        """(seconds that the simulation took, simulated seconds per second), None where the folder does not tell."""
+        if not (self.path / "host.json").is_file():
+            return None
+        host = _json_object(self.path / "host.json", [])
+        took, rate = finite_number(host.get("simulate_s")), finite_number(host.get("simulated_s_per_s"))
+        return None if took is None or rate is None else (took, rate)
+
     def has(self, table: str) -> bool:
         """Whether the table is there at all."""
         return (self.path / f"{table}.parquet").is_file()

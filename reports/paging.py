@@ -79,7 +79,7 @@ def _draw_oversubscription(points: pd.DataFrame, measured: pd.DataFrame) -> Figu
     axes.axvline(1.0, color=style.MUTED, lw=0.8)
     axes.annotate(
         "memory of the GPU",
-        (1.0, 0.02),
+        (1.0, 0.5),
         xycoords=("data", "axes fraction"),
         xytext=(3, 0),
         textcoords="offset points",

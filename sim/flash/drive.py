@@ -240,7 +240,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         (Param.RANDOM_AT, num_random),
         (Param.BLOCK_AT, geometry.num_planes * geometry.blocks_per_plane * Block.WORDS),
         (Param.SLOT_AT, num_slots * Slot.WORDS),
-        (Param.LPN_AT, lpns * Lpn.WORDS),
+        (Param.LPN_AT, (lpns + 1) * Lpn.WORDS),
         (Param.OWNER_AT, geometry.num_pages),
         (Param.ENTRY_AT, lpns * Entry.WORDS if limited else 0),
         (Param.MAP_PAGE_AT, map_pages * MapPage.WORDS if limited else 0),
@@ -279,6 +279,7 @@ def empty_drive(config: DriveConfig, max_requests: int, max_sectors: int, queue_
     for column in (
         Glob.DONE_HEAD, Glob.DONE_TAIL, Glob.FREE_TXN, Glob.WAITING_HEAD, Glob.WAITING_TAIL, Glob.SLOT_FREE, Glob.SLOT_NEWEST,
         Glob.SLOT_OLDEST, Glob.CMT_NEWEST, Glob.CMT_OLDEST, Glob.WORN_OUT_AT, Glob.HOST_WAIT_HEAD, Glob.HOST_WAIT_TAIL,
+        Glob.UNSENT_HEAD,
     ):  # fmt: skip
         m[column] = NONE
     no_events(m)

@@ -106,7 +106,7 @@ def pcie5_tlc() -> DriveConfig:
 
 
 def qlc() -> DriveConfig:
-    """PCIe 4 x4 QLC, 8 TB class: 32 dies on 8 channels of 1600 MT/s. All latencies are estimates; no published point was at hand.
+    """PCIe 4 x4 QLC, 8 TB class: 32 dies on 8 channels of 1600 MT/s. All latencies are estimates, made before any published point was looked at.
 
     Read and program times scale AnandTech's general values for SLC, MLC, TLC (840 review, p. 2) one step further.
     """

@@ -34,6 +34,13 @@ def _random(queue_depth: int, threads: int, read_share: float = 1.0) -> ClosedLo
     return ClosedLoad(4096, queue_depth, threads, read_share, num_requests=max(3000, 400 * queue_depth * threads))
 
 
+def _rated(is_sequential: bool, read_share: float) -> ClosedLoad:
+    """How makers rate: 128 KiB one after the other or 4 KiB random, 256 in flight."""
+    if is_sequential:
+        return ClosedLoad(131072, 256, 1, read_share, is_sequential=True, num_requests=40_000)
+    return ClosedLoad(4096, 32, 8, read_share, num_requests=100_000)
+
+
 def _sequential(queue_depth: int, threads: int, read_share: float, num_requests: int) -> ClosedLoad:
     return ClosedLoad(MIB, queue_depth, threads, read_share, is_sequential=True, num_requests=num_requests)
 
@@ -50,8 +57,12 @@ COMPARISONS = (
     Comparison("p5plus_qd32t8", 0, "p5-plus", _random(32, 8), "IOPS", 1),
     Comparison("gds_raid_4gpu", 0, "pcie5-tlc", _sequential(16, 4, 1.0, 3000), "GiB/s by 4 drives", GIB / 4),
     Comparison("gds_raid_4gpu", 1, "pcie5-tlc", _sequential(16, 4, 0.0, 6000), "GiB/s by 4 drives", GIB / 4),
+    Comparison("d5p5430_read", 0, "qlc", _rated(True, 1.0), "GB/s", 1e9),
+    Comparison("d5p5430_read", 1, "qlc", _rated(False, 1.0), "IOPS", 1),
+    Comparison("d5p5430_write", 0, "qlc", _rated(True, 0.0), "GB/s", 1e9),
+    Comparison("d5p5430_write", 1, "qlc", _rated(False, 0.0), "IOPS", 1),
 )
-"""Where a drive's number is for an array of four, each is taken to give a quarter. No QLC measurement was at hand."""
+"""Where a drive's number is for an array of four, each is taken to give a quarter. The QLC ones are ratings (`qlc_points.yaml`)."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiergarten.dram import simulate as replay
 from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.defaults import default_presets
 from tiergarten.dram.resolve import resolve
@@ -46,7 +47,7 @@ def test_idle_time_costs_no_work(work: dict[str, dict[str, float]]) -> None:
 
 
 SETTINGS = (
-    ("DDR4", {"row_policy": "ClosedCAP", "cap": 2}),
+    ("DDR4", {"row_policy": "ClosedCAP", "cap": 2, "scheduler": "FRFCFS-RowHit"}),
     ("DDR5", {"scheduler": "FRFCFS-RowHit", "refresh": "SameBank"}),
     ("HBM2", {"refresh": "PerBank"}),
     ("HBM3", {"refresh": "HBM34PerBankRefresh", "row_policy": "ClosedCAP", "cap": 3}),
@@ -76,10 +77,25 @@ def replays() -> list[list[list[int]]]:
 
 
 def test_compiled_kernels_do_what_the_uncompiled_ones_do() -> None:
+    """The uncompiled ones run on memory that refuses negative indices."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-P", __file__], env=environment, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == replays()
 
 
+class FromTheStart(np.ndarray):
+    """A channel's memory that refuses negative indices: compiled kernels would read before its start with one."""
+
+    def __getitem__(self, index):
+        assert not np.isscalar(index) or index >= 0
+        return super().__getitem__(index)
+
+    def __setitem__(self, index, value):
+        assert not np.isscalar(index) or index >= 0
+        super().__setitem__(index, value)
+
+
 if __name__ == "__main__":
+    build_channel = replay.build_channel
+    replay.build_channel = lambda *settings: build_channel(*settings).view(FromTheStart)
     print(json.dumps(replays()))

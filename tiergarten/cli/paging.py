@@ -36,14 +36,28 @@ def replay(
     from tiergarten.accelerators.paging.prefetch import PREFETCHERS
     from tiergarten.accelerators.paging.replay_policy import REPLAYS
     from tiergarten.accelerators.paging.touch_file import read_touches
-    from tiergarten.accelerators.paging.uvm import UvmConfig, UvmMachine
+    from tiergarten.accelerators.paging.uvm import Geometry, UvmConfig, UvmMachine
     from tiergarten.sim.errors import InputError, Problem, did_you_mean
     from tiergarten.sim.units import format_ps
 
-    if driver not in DRIVERS:
-        raise InputError(Problem(f"unknown driver {driver!r}. {did_you_mean(driver, DRIVERS)}", path="--driver"))
+    named: list[tuple[str, str, Any]] = [
+        ("--driver", driver, DRIVERS),
+        ("--prefetch", prefetch, PREFETCHERS.names()),
+        ("--eviction", eviction, EVICTORS.names()),
+        ("--replay-policy", replay_policy, REPLAYS.names()),
+    ]
+    problems = [
+        Problem(f"unknown name {name!r}. {did_you_mean(name, known)}", path=option)
+        for option, name, known in named
+        if name not in known
+    ]
+    device_bytes = _bytes(memory, "--memory")
+    if device_bytes < Geometry().block_bytes:
+        problems.append(Problem(f"holds no VABlock (2 MiB), got {memory!r}; give at least one", path="--memory"))
+    if problems:
+        raise InputError(problems)
     config = UvmConfig(
-        device_bytes=_bytes(memory, "--memory"),
+        device_bytes=device_bytes,
         costs=DRIVERS[driver],
         prefetcher=PREFETCHERS.get(prefetch)(),
         evictor=EVICTORS.get(eviction)(),

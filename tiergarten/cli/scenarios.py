@@ -184,6 +184,7 @@ def compare(
     Example:  tiergarten compare runs/kv-tiers-1a2b3c4d runs/kv-tiers-5e6f7a8b
     """
     from tiergarten.reports import compare_metrics, write_comparison
+    from tiergarten.reports.folder import RunFolder
 
     rows = compare_metrics(first, second)
     page = write_comparison(first, second, out) if out is not None else None
@@ -198,6 +199,11 @@ def compare(
         change = "" if row["change_percent"] is None else f"{row['change_percent']:+.2f}%"
         table.add_row(row["metric"], _number(row["first"]), _number(row["second"]), change, row["verdict"])
     console().print(table)
+    for folder in (first, second):
+        speed = RunFolder.open(folder).speed()
+        if speed is not None:
+            line = f"{folder.name}: simulated in {speed[0]:.3g} s, {speed[1]:.3g} simulated seconds per second"
+            console().print(line, highlight=False)
     if page is not None:
         print(page)
 

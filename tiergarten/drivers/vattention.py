@@ -73,7 +73,8 @@ class VAttentionDecode(Driver):
             problems.append(("workload.model", str(error)))
         except InputError as error:
             problems += [
-                ("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems
+                ("workload." + problem.path.removeprefix("kv.").replace("group_bytes", "group"), problem.message)
+                for problem in error.problems
             ]
         if problems:
             return problems

@@ -77,8 +77,8 @@ class LinearAttention:
     def _reference(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, conv: np.ndarray) -> np.ndarray:
         number = np.arange(q.shape[1]) // self.block
         seen = number[:, None] >= number[None, :]
-        wide = [rows.astype(np.float64) for rows in (q, k, v)]
-        return np.stack([_dense(*head, conv, seen) for head in zip(*wide, strict=True)])
+        q, k, v = (rows.astype(np.float64) for rows in (q, k, v))
+        return np.stack([_dense(q[head], k[head], v[head], conv, seen) for head in range(self.num_heads)])
 
     def bytes_formula(self, counts: Mapping[str, int]) -> dict[str, Traffic]:
         """State once in and once out per block, whatever came before; tokens once."""

@@ -289,14 +289,21 @@ def sectors_in_cache(m, t):
 
 @njit(cache=True)
 def keep_read_page(m, t):
-    """READ_CACHE: keep a page just read."""
+    """READ_CACHE: keep a page just read.
+
+    Outside modern mode, as in MQSim: a page that was never written has no name on flash, so all of these share one slot that no read finds.
+    """
     lpn = m[t + Txn.LPN]
+    dirty = ONLY_COPY
+    if m[lpn_at(m, lpn) + Lpn.UNWRITTEN] and not m[Param.MODERN]:
+        lpn = m[Param.NUM_LPNS]
+        dirty = CLEAN
     slot = m[lpn_at(m, lpn) + Lpn.SLOT_1] - 1
     if slot != NONE:
         touch_slot(m, slot)
         put(m, slot_at(m, slot) + Slot.SECTORS, m[slot_at(m, slot) + Slot.SECTORS] | m[t + Txn.SECTORS])
         put(m, slot_at(m, slot) + Slot.STAMP, max(m[slot_at(m, slot) + Slot.STAMP], m[t + Txn.STAMP]))
-        put(m, slot_at(m, slot) + Slot.DIRTY, ONLY_COPY)
+        put(m, slot_at(m, slot) + Slot.DIRTY, dirty)
         return
     evicted = evict_if_full(m, Source.USER, NONE)
     if evicted != NONE:

@@ -236,15 +236,40 @@ def through_controller(m, r):
 
 
 @njit(cache=True)
+def send_completion(m, r):
+    """Put an entry into the completion queue."""
+    m[Glob.ENTRIES_SENT] += 1
+    m[r + Req.HEAD] = m[Glob.ENTRIES_ARRIVED]
+    send(m, TO_HOST, Message.COMPLETION, r)
+
+
+@njit(cache=True)
+def completion_doorbell_arrived(m):
+    """The host has taken an entry out of the completion queue: a request that waits for its place goes next."""
+    m[Glob.ENTRIES_FREED] += 1
+    r = m[Glob.UNSENT_HEAD]
+    if r != NONE:
+        m[Glob.UNSENT_HEAD] = m[r + Req.NEXT]
+        send_completion(m, r)
+
+
+@njit(cache=True)
 def finish_request(m, r):
-    """All pages of a request are done: send what it read, fetch the next entry, send the completion."""
+    """All pages of a request are done: send what it read, fetch the next entry, send the completion once its queue has room."""
     m[Glob.IN_DEVICE] -= 1
     if not m[r + Req.IS_WRITE]:
         send(m, TO_HOST, Message.READ_DATA, r)
     if m[Glob.FETCHED] != m[Glob.TAIL_AT_DEVICE]:
         fetch_entry(m)
-    m[r + Req.HEAD] = m[Glob.ENTRIES_ARRIVED]
-    send(m, TO_HOST, Message.COMPLETION, r)
+    if m[Glob.ENTRIES_SENT] - m[Glob.ENTRIES_FREED] < m[Param.QUEUE_DEPTH] - 1:
+        send_completion(m, r)
+        return
+    m[r + Req.NEXT] = NONE
+    if m[Glob.UNSENT_HEAD] == NONE:
+        m[Glob.UNSENT_HEAD] = r
+    else:
+        m[m[Glob.UNSENT_TAIL] + Req.NEXT] = r
+    m[Glob.UNSENT_TAIL] = r
 
 
 @njit(cache=True)
@@ -270,6 +295,8 @@ def delivered_to_device(m, kind, about):
             through_controller(m, about)
     elif kind == Message.WRITE_DATA:
         through_controller(m, about)
+    else:
+        completion_doorbell_arrived(m)
 
 
 @njit(cache=True)

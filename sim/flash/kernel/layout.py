@@ -96,6 +96,11 @@ class Glob(IntEnum):
     NEXT_KEY = 182
     LINK_TIME = 183  # by direction
     LINK_NUMBER = 185
+    # completion queue: entries sent and entries that the host has given back, requests that wait while it is full
+    ENTRIES_SENT = 187
+    ENTRIES_FREED = 188
+    UNSENT_HEAD = 189
+    UNSENT_TAIL = 190
 
 
 class Param(IntEnum):
@@ -369,6 +374,7 @@ class Lpn(IntEnum):
     BEHIND_TAIL_1 = 4
     SLOT_1 = 5
     WINDOW = 6
+    UNWRITTEN = 7  # 1 = got its place from a read
     WORDS = 8
 
 

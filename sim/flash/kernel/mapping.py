@@ -191,6 +191,7 @@ def translate_read(m, t):
         ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
         put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
         put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[t + Txn.SECTORS])
+        put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 1)
         if not m[Param.IDEAL_MAPPING]:
             put(m, entry_at(m, lpn) + Entry.DIRTY, 1)
         if full:
@@ -220,6 +221,7 @@ def translate_write(m, t):
     ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
     put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
     put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[lpn_at(m, lpn) + Lpn.SECTORS] | sectors)
+    put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 0)
     place(m, t, ppn)
     if full:
         collect_if_needed(m, plane, ppn % m[Param.PAGES])
