@@ -108,7 +108,7 @@ def test_examples_in_the_help_name_scenarios_and_keys_that_exist() -> None:
             vary = [value for option, value in pairs if option == "--vary"]
             loaded = load_scenario(words[2], [*overrides, *overrides_for_vary(vary)])
             if loaded.schema.sweep is not None:
-                for point in points(loaded.schema.sweep):
+                for point in points(loaded.schema.sweep, {}):
                     with_values(loaded, point, "example")
             checked += 1
     assert checked >= 3

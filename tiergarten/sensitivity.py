@@ -55,12 +55,11 @@ def sensitivity(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pa.Ta
     for metric in metrics:
         for row in rows[1:]:
             turned = [key for key in keys if row[f"set.{key}"] != base[f"set.{key}"]]
-            value = row.get(metric)
-            if len(turned) != 1 or not _is_number(value):
+            if len(turned) != 1 or not _is_number(row.get(metric)):
                 continue
             change = _change(base[f"set.{turned[0]}"], row[f"set.{turned[0]}"])
             if change is not None:
-                found.append((metric, turned[0], change, float(value), float(base[metric])))
+                found.append((metric, turned[0], change, float(row[metric]), float(base[metric])))
     columns = ("metric", "knob", "change", "value", "base_value")
     types = (pa.string(), pa.string(), pa.float64(), pa.float64(), pa.float64())
     return pa.table(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,8 @@ MAX_POINTS = 100_000
 Point = dict[str, Any]
 """Values by dotted key."""
 
+NO_VALUES: Final[Point] = {}
+
 
 def overrides_for_vary(texts: Sequence[str]) -> list[str]:
     """`KEY=[a, b]` arguments of the command line as one override of the scenario's sweep; none when there are none."""
@@ -43,7 +45,7 @@ def overrides_for_vary(texts: Sequence[str]) -> list[str]:
     return [f"sweep={json.dumps({'set': columns})}"] if columns else []
 
 
-def points(sweep: SweepConfig, base: Point) -> list[Point]:
+def points(sweep: SweepConfig, base: Point = NO_VALUES) -> list[Point]:
     """Every point of a sweep. ScenarioError when lists of a zip differ in length or the grid is too large.
 
     `base` holds the values that keys have where they are not varied; only one-at-a-time sweeps use it.
@@ -58,7 +60,7 @@ def points(sweep: SweepConfig, base: Point) -> list[Point]:
     if sweep.mode == "one-at-a-time":
         return [
             base,
-            *({**base, key: value} for key, values in columns.items() for value in values if value != base[key]),
+            *({**base, key: value} for key, values in columns.items() for value in values if value != base.get(key)),
         ]
     lengths = {key: len(values) for key, values in columns.items()}
     if sweep.mode == "zip":

@@ -72,20 +72,21 @@ class Tornado:
         metric = data["metric"].iloc[0]
         base = format_metric(metric, float(data["base_value"].iloc[0]))
         axes.set_xlabel(f"Change of {style.label(quantity(metric).label)} (%), from {base}")
-        changes = sorted(data["change"].unique())
+        directions = [data[data["change"] < 0]["change"], data[data["change"] > 0]["change"]]
         style.legend_above(
             figure,
             [
                 axes.barh(
                     0,
                     0,
-                    facecolor=style.BLUE if change > 0 else style.ORANGE,
-                    hatch="" if change > 0 else "////",
+                    facecolor=style.BLUE if changes.iloc[0] > 0 else style.ORANGE,
+                    hatch="" if changes.iloc[0] > 0 else "////",
                     edgecolor=style.HATCH_INK,
                     linewidth=0,
-                    label=f"knob {100 * change:+.0f} %".replace("-", "−"),
+                    label=_turned(changes),
                 )
-                for change in ([changes[0], changes[-1]] if len(changes) > 1 else changes)
+                for changes in directions
+                if len(changes)
             ],
         )
         return figure
@@ -97,3 +98,9 @@ class Tornado:
             f"and all others "
             f"stay. {style.label(top['knob'], 60)} moves it most."
         )
+
+
+def _turned(changes: pd.Series) -> str:
+    """ "knob −20 %", or "knob −33 to −20 %" where knobs are turned by different amounts."""
+    low, high = (f"{100 * change:+.0f}".replace("-", "−") for change in (changes.min(), changes.max()))
+    return f"knob {low} %" if low == high else f"knob {low} to {high} %"
