@@ -157,7 +157,7 @@ def _found(folder: Path, subfolder: str, name: str, key: str, problems: list[Pro
 
 
 def _device(dram: Any) -> DramDevice:
-    forms = {"standard": str, "org_preset": str, "timing_preset": str}
+    forms: dict[str, type] = {"standard": str, "org_preset": str, "timing_preset": str}
     if isinstance(dram, dict) and dram.get("overrides") is not None:
         forms["overrides"] = dict
     problems = list(_need(dram, forms))

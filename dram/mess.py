@@ -6,6 +6,7 @@ Streams go over all banks, eight columns of a row each; the chase reads uniforml
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tiergarten.dram.dump import describe_deadlock
 from tiergarten.dram.kernels import generator
 from tiergarten.dram.kernels import layout as at
+from tiergarten.dram.parallel import num_workers
 from tiergarten.dram.simulate import DramConfig, empty_outcomes, empty_record
 from tiergarten.dram.tables import build_channel
 from tiergarten.sim.errors import DeadlockError
@@ -103,10 +105,10 @@ def measure_curves(
     probes: int = 4000,
     seed: int = 1,
 ) -> Iterator[CurvePoint]:
-    """The points of a family, curve by curve, heaviest load first."""
-    for read_percent in read_percents:
-        for pause in pauses:
-            yield measure_point(config, read_percent, pause, probes, seed)
+    """The points of a family, curve by curve, heaviest load first; as many at a time as there are processors."""
+    settings = [(read_percent, pause) for read_percent in read_percents for pause in pauses]
+    with ThreadPoolExecutor(num_workers()) as threads:
+        yield from threads.map(lambda load: measure_point(config, load[0], load[1], probes, seed), settings)
 
 
 def unloaded_ps(config: DramConfig) -> int:

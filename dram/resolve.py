@@ -132,7 +132,9 @@ def resolve(
 
 
 def _check_sizes(org: Mapping[str, int], standard: DramStandard) -> None:
-    """InputError for a channel too large to simulate."""
+    """InputError for a channel too narrow or too large to simulate."""
+    if standard.prefetch * org["channel_width"] < 8:
+        raise InputError(Problem("a burst must be a byte at least", path="channel_width"))
     banks = prod(org[level.lower()] for level in standard.levels[1:-2])
     if banks > MOST_BANKS:
         raise InputError(Problem(f"at most {MOST_BANKS} banks in a channel, got {banks}", path=standard.name))

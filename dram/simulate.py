@@ -19,6 +19,8 @@ from tiergarten.sim.errors import DeadlockError, Problem, TraceError
 from tiergarten.sim.trace import AddressTrace
 
 Int = NDArray[np.int64]
+LAST_TICK = 10**12
+"""Latest tick of a trace, minutes of memory time. Idle refreshes are simulated one by one, a hundred million until then."""
 REQUEST_CHUNK = 1 << 11
 """Requests in a table of the kernels: small enough to stay in the processor's second-level cache."""
 RECORD_CHUNK = 1 << 14
@@ -101,7 +103,7 @@ def check_trace(trace: AddressTrace, device: DramDevice, name: str = "") -> None
     report(unaligned, f"address is no multiple of the transaction of {device.transaction_bytes} bytes")
     report(trace.ticks < 0, "time is negative")
     report(np.diff(trace.ticks, prepend=0) < 0, "time is before that of the row above")
-    report(trace.ticks >= at.NEVER // 2, "time is out of range")
+    report(trace.ticks > LAST_TICK, f"time is beyond tick {LAST_TICK}")
     if problems:
         raise TraceError(problems)
 

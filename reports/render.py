@@ -92,7 +92,7 @@ def draw_all(
 
 _ORDER: Final = (
     "latency-cdf", "request-phases", "breakdown", "timeline", "occupancy", "hit-rate", "traffic-matrix", "sankey",
-    "gantt", "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
+    "gantt", "mechanism", "pareto", "heat-map", "tornado", "bandwidth-latency", "roofline", "parity", "learning-curve",
     "series",
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from tiergarten.reports import style
 from tiergarten.reports.render import Drawn
+from tiergarten.sim.units import format_bytes
 
 PANELS = {
     "reuse": ("reuse_distance_blocks", "accesses", "Reuse distance, blocks", "Accesses"),
@@ -17,11 +18,15 @@ PANELS = {
 """Table: its two columns, their labels."""
 
 
-def trace_figure(name: str, tables: Mapping[str, pd.DataFrame]) -> Drawn:
-    """Three panels; `tables` holds reuse, working_set and runs with the columns that PANELS names."""
+def trace_figure(name: str, summary: Mapping[str, float], tables: Mapping[str, pd.DataFrame]) -> Drawn:
+    """Three panels under a line of totals.
+
+    `summary` holds accesses, block_bytes, footprint_bytes and read_share; `tables` reuse, working_set and runs with the
+    columns that PANELS names.
+    """
     data = pd.concat([tables[panel].assign(panel=panel) for panel in PANELS], ignore_index=True)
     with style.context():
-        figure = Figure(figsize=(10, 3), layout="constrained")
+        figure = Figure(figsize=(10, 3.2), layout="constrained")
         for axes, (panel, (x, y, x_label, y_label)) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
             edges, heights = tables[panel][x].tolist(), tables[panel][y].tolist()
             if panel == "working_set":
@@ -38,6 +43,11 @@ def trace_figure(name: str, tables: Mapping[str, pd.DataFrame]) -> Drawn:
                 axes.set_xticks(list(shown), [_short(edges[place]) for place in shown])
             axes.set_xlabel(x_label)
             axes.set_ylabel(y_label)
+        figure.suptitle(
+            f"{name}: {summary['accesses']:,} accesses in blocks of {format_bytes(int(summary['block_bytes']))}, "
+            f"footprint {format_bytes(int(summary['footprint_bytes']))}, {summary['read_share']:.1%} reads",
+            fontsize="medium",
+        )
     caption = "Accesses by reuse distance; mean bytes in a window of accesses; runs of consecutive blocks. Bars are named by their lower edge."
     return Drawn("trace-statistics", f"Statistics of {name}", caption, data, figure)
 

@@ -5,8 +5,9 @@ the link fails half-way: nothing is lost, what is under way waits and goes on.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import ceil
 from typing import Final
 
@@ -30,12 +31,10 @@ class Availability:
     def __init__(self, faults: Iterable[Fault] = ()):
         self.faults = tuple(sorted(faults))
         """As given, in order of time."""
-        edges = sorted({0, *(edge for fault in self.faults for edge in (fault.start_ps, fault.end_ps))} - {NEVER_PS})
-        self._edges = edges
-        self._shares = [
-            min((fault.share for fault in self.faults if fault.start_ps <= edge < fault.end_ps), default=1.0)
-            for edge in edges
-        ]
+        self._edges = sorted(
+            {0, *(edge for fault in self.faults for edge in (fault.start_ps, fault.end_ps))} - {NEVER_PS}
+        )
+        self._shares = list(_smallest_shares(self.faults, self._edges))
 
     def share(self, time_ps: int) -> float:
         """Share of the rate at that time."""
@@ -100,6 +99,19 @@ class Availability:
 
     def _segment(self, time_ps: int) -> int:
         return bisect_right(self._edges, time_ps) - 1
+
+
+def _smallest_shares(faults: tuple[Fault, ...], edges: list[int]) -> Iterator[float]:
+    """The smallest share of the faults that hold from each edge on; both in order of time."""
+    begun: list[tuple[float, int]] = []
+    following = 0
+    for edge in edges:
+        while following < len(faults) and faults[following].start_ps <= edge:
+            heappush(begun, (faults[following].share, faults[following].end_ps))
+            following += 1
+        while begun and begun[0][1] <= edge:
+            heappop(begun)
+        yield begun[0][0] if begun else 1.0
 
 
 ALWAYS: Final = Availability()

@@ -65,6 +65,11 @@ class MemoryModel(Protocol):
 class Wearing(Protocol):
     """A MemoryModel that writing wears out."""
 
+    @property
+    def worn_out_ps(self) -> int:
+        """Since when it is read-only, NEVER_PS while it is not."""
+        ...
+
     def refuses_writes(self, now_ps: int) -> bool:
         """Whether the memory is read-only by now; what was started before is still taken."""
         ...

@@ -52,7 +52,7 @@ class DeadlockError(TiergartenError):
 
 
 class UnreachableError(TiergartenError):
-    """Transfers wait for links that stay down; the message names them."""
+    """Transfers wait for links that stay down or tiers that stay read-only; the message names them."""
 
 
 class WornOutError(TiergartenError):

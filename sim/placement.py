@@ -43,8 +43,9 @@ class Bookings:
     def __init__(self) -> None:
         self.objects: dict[Hashable, int] = {}
         """Number of each key."""
-        self.object_numbers, self.tiers, self.num_bytes = array("q"), array("q"), array("q")
-        self.booked_ps, self.left_ps, self.leavings, self.arrivals = (array("q") for _ in range(4))
+        self.object_numbers, self.tiers, self.num_bytes, self.leavings, self.arrivals = (array("q") for _ in range(5))
+        self.booked_ps: list[int] = []  # no arrays: a run may pass the end of int64 before it is refused for its length
+        self.left_ps: list[int] = []
 
     def __len__(self) -> int:
         return len(self.booked_ps)

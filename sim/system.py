@@ -118,7 +118,7 @@ class System:
         return self.tiers[name]
 
     def _require_writable(self, tier: str, num_bytes: int) -> None:
-        if self.tiers[tier].refuses_writes(self.engine.now_ps):
+        if self.tiers[tier].is_worn_out(self.engine.now_ps):
             raise WornOutError(
                 f"tier {tier!r} is worn out and read-only: it refused {num_bytes} bytes at {self.engine.now_ps / PS_PER_S:.6g} s; "
                 f"give its model more endurance, or let the workload write elsewhere"
@@ -204,13 +204,11 @@ class System:
         self.log.append((self.take_transfer_ids(1), route.number, moved.num_bytes, moved.cause, moved.role, *times, -1))
 
     def unfinished(self) -> dict[str, list[Carried]]:
-        """By link, what it has accepted and not carried yet. After the last event that is lost time for good: the link is down."""
-        waiting: dict[str, list[Carried]] = {}
-        for name, link in self.links.items():
-            kept = [carried for server in link.directions().values() for carried in server.unfinished()]
-            if kept:
-                waiting[name] = kept
-        return waiting
+        """By link or tier, what it has accepted and not done yet. After the last event that is what a fault keeps for good."""
+        servers = {name: list(link.directions().values()) for name, link in self.links.items()}
+        servers |= {name: [tier.server] for name, tier in self.tiers.items()}
+        kept = {name: [c for server in group for c in server.unfinished()] for name, group in servers.items()}
+        return {name: waiting for name, waiting in kept.items() if waiting}
 
     def _forget_routes(self) -> None:
         """A link has failed or come back since the routes were found: find them anew, until that happens again."""

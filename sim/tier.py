@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from tiergarten.sim.availability import ALWAYS, Availability
 from tiergarten.sim.contracts import MemoryModel, Wearing
 from tiergarten.sim.engine import Engine
 from tiergarten.sim.memory import memory_server
+from tiergarten.sim.read_only import ReadOnlyAtTimes
+from tiergarten.sim.units import NEVER_PS
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,34 @@ class TierSpec:
 
 
 class Tier:
-    """A tier in a run. Reads and writes share the model unless the model itself separates them."""
+    """A tier in a run. Reads and writes share the model unless the model itself separates them.
 
-    def __init__(self, engine: Engine, spec: TierSpec, model: MemoryModel):
+    A tier may be read-only for a time, by a fault that is known or because its memory has worn out.
+    """
+
+    def __init__(self, engine: Engine, spec: TierSpec, model: MemoryModel, writes: Availability = ALWAYS):
         self.spec = spec
         self.name = spec.name
         self.capacity_bytes = spec.capacity_bytes
         self.model = model
-        self.server = memory_server(engine, model, spec.capacity_bytes)
+        self.writes = writes
+        """When the tier takes writes: a share of 0 means that it does not."""
+        server = memory_server(engine, model, spec.capacity_bytes)
         self._wearing = model if isinstance(model, Wearing) else None
+        self.server = ReadOnlyAtTimes(server, writes) if writes.faults else server
 
-    def refuses_writes(self, now_ps: int) -> bool:
-        """Whether the memory is worn out and takes no new data."""
+    @property
+    def worn_out_ps(self) -> int:
+        """Since when the memory is worn out and read-only for good, NEVER_PS while it is not."""
+        return NEVER_PS if self._wearing is None else self._wearing.worn_out_ps
+
+    def is_worn_out(self, now_ps: int) -> bool:
+        """Whether the memory takes no new data any more."""
         return self._wearing is not None and self._wearing.refuses_writes(now_ps)
+
+    def takes_writes(self, now_ps: int) -> bool:
+        """Whether a write that comes now is served now."""
+        return self.writes.share(now_ps) > 0 and not self.is_worn_out(now_ps)
 
     def wear_metrics(self, now_ps: int) -> dict[str, float]:
         """What the memory says of its wear, empty if nothing."""

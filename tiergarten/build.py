@@ -1,11 +1,12 @@
 """From a scenario to a machine: the only place where tiers, links, devices and models are put together."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tiergarten.driver import Machine
 from tiergarten.scenario.fitted import read_fitted
 from tiergarten.scenario.load import Scenario, component_params
-from tiergarten.scenario.schema import LinkConfig, ScenarioSchema, TierConfig
+from tiergarten.scenario.schema import FaultConfig, LinkConfig, ScenarioSchema, TierConfig
 from tiergarten.scenario.wire import build_wire
 from tiergarten.sim.availability import Availability, Fault
 from tiergarten.sim.dma import Dma
@@ -22,18 +23,21 @@ def build(scenario: Scenario) -> Machine:
     """A fresh machine for one run of the scenario."""
     schema = scenario.schema
     engine = Engine()
-    tiers = [build_tier(engine, name, config, scenario.base, schema.run.seed) for name, config in schema.tiers.items()]
+    tiers = [build_tier(engine, name, scenario) for name in schema.tiers]
     links = [Link(engine, link_spec(name, config, schema, scenario.base)) for name, config in schema.links.items()]
     switches = {name: switch.latency for name, switch in schema.switches.items()}
     system = System(engine, tiers, links, switches)
     return Machine(engine, system, Placement(engine, system.tiers), schema.devices, schema.run.seed, schema.run.until)
 
 
-def build_tier(engine: Engine, name: str, config: TierConfig, base: Path, seed: int) -> Tier:
-    """One tier with its memory model."""
+def build_tier(engine: Engine, name: str, scenario: Scenario) -> Tier:
+    """One tier with its memory model and its faults."""
+    schema = scenario.schema
+    config = schema.tiers[name]
     spec = tier_spec(name, config)
-    model_class, params = component_params(memory_models, config.model, base)
-    return Tier(engine, spec, model_class.build(spec, params, seed))  # type: ignore[attr-defined]
+    model_class, params = component_params(memory_models, config.model, scenario.base)
+    model = model_class.build(spec, params, schema.run.seed)  # type: ignore[attr-defined]
+    return Tier(engine, spec, model, availability(fault for fault in schema.faults if fault.tier == name))
 
 
 def tier_spec(name: str, config: TierConfig) -> TierSpec:
@@ -73,14 +77,12 @@ def link_spec(name: str, config: LinkConfig, schema: ScenarioSchema, base: Path)
         setup_ps=wire.setup_ps,
         dma=Dma(config.dma.engines, config.dma.granularity) if config.dma else None,
         credits=wire.credits,
-        availability=availability(name, schema),
+        availability=availability(fault for fault in schema.faults if fault.link == name),
     )
 
 
-def availability(link: str, schema: ScenarioSchema) -> Availability:
-    """The faults of one link."""
+def availability(faults: Iterable[FaultConfig]) -> Availability:
+    """The faults of one link or tier."""
     return Availability(
-        Fault(fault.at, NEVER_PS if fault.until is None else fault.until, fault.share)
-        for fault in schema.faults
-        if fault.link == link
+        Fault(fault.at, NEVER_PS if fault.until is None else fault.until, fault.share) for fault in faults
     )

@@ -43,12 +43,18 @@ def _kernels() -> dict[str, str]:
     return _registered(module.KERNELS)
 
 
+def _workloads() -> dict[str, str]:
+    """What a scenario may name as its workload's kind, and the bundled scenarios that replay kernels."""
+    replays = {name: title for name, title in _titles("scenarios").items() if name.startswith("workloads/")}
+    return {**_registered(drivers), **replays}
+
+
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "devices": lambda: _titles("devices"),
     "tiers": lambda: _registered(memory_models),
     "links": lambda: _registered(link_models),
     "policies": _policies,
-    "workloads": lambda: _registered(drivers),
+    "workloads": _workloads,
     "kernels": _kernels,
     "scenarios": lambda: _titles("scenarios"),
 }

@@ -61,7 +61,7 @@ class Machine:
     def run(self) -> None:
         """Run the engine until nothing is left to do, or until the scenario's `run.until`.
 
-        Raises TiergartenError if transfers are left that wait for links which stay down.
+        Raises UnreachableError if transfers are left that wait for links which stay down or tiers which stay read-only.
         """
         self.engine.run(until=self.until_ps)
         if self.until_ps is None:
@@ -81,7 +81,7 @@ class Machine:
             first = ", ".join(_described(transfer) for transfer in transfers[:NAMED_TRANSFERS])
             more = len(transfers) - NAMED_TRANSFERS
             lines.append(
-                f"link {name!r} stays down with {len(transfers)} transfers of {num_bytes} bytes that can never finish: {first}"
+                f"{name!r} stays {'down' if name in self.system.links else 'read-only'} with {len(transfers)} transfers of {num_bytes} bytes that can never finish: {first}"
                 + (f" and {more} more" if more > 0 else "")
             )
         if lines:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tiergarten.sim.availability import Fault
 from tiergarten.sim.system import System
-from tiergarten.sim.units import PS_PER_S
+from tiergarten.sim.tier import Tier
+from tiergarten.sim.units import NEVER_PS, PS_PER_S
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class FaultRow:
 
     resource: str
     event: str
-    """down or degraded."""
+    """down, degraded, read-only or worn out."""
     start_ps: int
     end_ps: int
     """At most the end of the run."""
@@ -24,13 +26,17 @@ class FaultRow:
 
 
 def fault_rows(system: System, elapsed_ps: int) -> list[FaultRow]:
-    """Faults of all links that began within the run, in order of time."""
-    rows = [
-        FaultRow(
-            name, "degraded" if fault.share else "down", fault.start_ps, min(fault.end_ps, elapsed_ps), fault.share
-        )
+    """Faults of all links and tiers that began within the run, in order of time."""
+    known = [
+        (name, fault, "degraded" if fault.share else "down")
         for name, link in system.links.items()
         for fault in link.spec.availability.faults
+    ]
+    known += [(name, fault, "read-only") for name, tier in system.tiers.items() for fault in tier.writes.faults]
+    known += [(name, Fault(tier.worn_out_ps, NEVER_PS, 0.0), "worn out") for name, tier in system.tiers.items()]
+    rows = [
+        FaultRow(name, event, fault.start_ps, min(fault.end_ps, elapsed_ps), fault.share)
+        for name, fault, event in known
         if fault.start_ps < elapsed_ps
     ]
     return sorted(rows, key=lambda row: (row.start_ps, row.resource))
@@ -63,6 +69,9 @@ def fault_metrics(system: System, transfers: pa.Table, rows: list[FaultRow]) -> 
     unfinished = system.unfinished()
     end_ps = max(row.end_ps for row in rows)
     for name in dict.fromkeys(row.resource for row in rows):
+        if name in system.tiers:
+            metrics |= _tier_metrics(system.tiers[name], end_ps)
+            continue
         availability = system.links[name].spec.availability
         over = np.array([name in route.split(">") for route in routes], bool)
         met = np.zeros(len(over), bool)
@@ -76,3 +85,11 @@ def fault_metrics(system: System, transfers: pa.Table, rows: list[FaultRow]) -> 
         metrics[f"link_{name}_waiting_transfers"] = len(unfinished.get(name, []))
         metrics[f"link_{name}_waiting_bytes"] = sum(carried.num_bytes for carried in unfinished.get(name, []))
     return metrics
+
+
+def _tier_metrics(tier: Tier, end_ps: int) -> dict[str, Any]:
+    worn_ps = max(0, end_ps - tier.worn_out_ps)
+    return {
+        f"tier_{tier.name}_read_only_s": (worn_ps or tier.writes.down_ps(0, end_ps)) / PS_PER_S,
+        f"tier_{tier.name}_waiting_transfers": len(tier.server.unfinished()),
+    }

@@ -5,7 +5,7 @@ batch appear as one transfer per cause that ends with the batch.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,11 @@ from tiergarten.accelerators.paging.state import Mark
 from tiergarten.accelerators.paging.uvm import UvmMachine
 from tiergarten.driver import Machine
 from tiergarten.sim.engine import Process
+from tiergarten.sim.errors import TiergartenError
 from tiergarten.sim.system import Moved
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
+from tiergarten.sim.units import NEVER_PS
 
 MANAGED = "managed pages"
 """Key of a paged program's memory in the placement."""
@@ -41,17 +43,46 @@ def place_pages(machine: Machine, tiers: PagedTiers, memory: UvmMachine) -> None
 
 
 def replay_history(machine: Machine, tiers: PagedTiers, memory: UvmMachine) -> Process:
-    """Live through the last touch or prefetch of `memory`, which begins now: transfers and occupancy, batch by batch."""
+    """Live through the last touch or prefetch of `memory`, which begins now: transfers and occupancy, batch by batch.
+
+    Faults of a link hold up the batch whose copies they meet, and all that follows; behind a link that stays down nothing more
+    happens and the process ends early. Returns whether it came to the end.
+    """
     page = memory.config.geometry.page_bytes
     history = memory.history()
     origin_ps = machine.engine.now_ps - int(history[0, Mark.TIME_PS])
     for before, after in itertools.pairwise(history):
-        yield machine.engine.wait_until(origin_ps + int(after[Mark.TIME_PS]))
-        for moved in _transfers(tiers, memory, before, after, origin_ps):
+        end_ps = origin_ps + int(after[Mark.TIME_PS])
+        moves = _held_up(machine, _transfers(tiers, memory, before, after, origin_ps))
+        late_ps = max([end_ps, *(moved.finished_ps for moved in moves)]) - end_ps
+        if end_ps + late_ps >= NEVER_PS:
+            return False
+        origin_ps += late_ps
+        yield machine.engine.wait_until(end_ps + late_ps)
+        for moved in moves:
             machine.system.record_transfer(moved)
         sizes = [(tiers.device, int(after[Mark.DEVICE_PAGES])), (tiers.host, int(after[Mark.HOST_PAGES]))]
         for tier, pages in sizes:
-            machine.placement.resize(tier, MANAGED, pages * page)
+            try:
+                machine.placement.resize(tier, MANAGED, pages * page)
+            except TiergartenError as error:
+                text = f"pages that leave a full {tiers.device!r} find no place: {error}; give {tiers.host!r} room"
+                raise TiergartenError(f"{text} for the whole working set") from error
+    return True
+
+
+def _held_up(machine: Machine, moves: Iterable[Moved]) -> list[Moved]:
+    """The same transfers as faults of their links let them pass, one after another in each direction."""
+    free_ps: dict[str, int] = {}
+    held = []
+    for moved in moves:
+        started_ps = max(moved.started_ps, free_ps.get(moved.source, 0))
+        work_ps = moved.finished_ps - moved.started_ps
+        links = machine.system.route(moved.source, moved.destination).links
+        finished_ps = max(link.availability.after(started_ps, work_ps) for link in links)
+        free_ps[moved.source] = finished_ps
+        held.append(moved._replace(started_ps=started_ps, finished_ps=finished_ps))
+    return held
 
 
 def _transfers(

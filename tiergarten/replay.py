@@ -221,6 +221,12 @@ class Replay:
             stalls_ps[state] = stalls_ps.get(state, 0) + ps
         return {"busy": int(compute_ps.sum()), **{state: ps for state, ps in stalls_ps.items() if ps}}
 
+    def spans_ps(self) -> dict[int, int]:
+        """How long each operation that has ended took."""
+        ops = np.flatnonzero(self._done)
+        lasted_ps = self._spans.ended_ps[ops] - self._spans.started_ps[ops]
+        return dict(zip(ops.tolist(), lasted_ps.tolist(), strict=True))
+
     def metrics(self) -> dict[str, float | int | str | None]:
         """Operations, FLOPs, bytes by tier, share of stream 0's time that is not computing."""
         elapsed_ps = max(self._machine.engine.now_ps, 1)

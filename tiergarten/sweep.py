@@ -21,6 +21,7 @@ from tiergarten.result import write_json, write_parquet
 from tiergarten.scenario.load import Scenario, with_values
 from tiergarten.scenario.schema import RangeConfig, SweepConfig
 from tiergarten.scenario.yaml_tree import parse_yaml
+from tiergarten.sensitivity import base_values, sensitivity
 from tiergarten.sim.errors import Problem, ScenarioError, TiergartenError
 from tiergarten.simulate import simulate
 
@@ -42,8 +43,11 @@ def overrides_for_vary(texts: Sequence[str]) -> list[str]:
     return [f"sweep={json.dumps({'set': columns})}"] if columns else []
 
 
-def points(sweep: SweepConfig) -> list[Point]:
-    """Every point of a sweep. ScenarioError when lists of a zip differ in length or the grid is too large."""
+def points(sweep: SweepConfig, base: Point) -> list[Point]:
+    """Every point of a sweep. ScenarioError when lists of a zip differ in length or the grid is too large.
+
+    `base` holds the values that keys have where they are not varied; only one-at-a-time sweeps use it.
+    """
     columns = {
         key: range_values(values) if isinstance(values, RangeConfig) else list(values)
         for key, values in sweep.set.items()
@@ -51,6 +55,11 @@ def points(sweep: SweepConfig) -> list[Point]:
     empty = [key for key, values in columns.items() if not values]
     if empty:
         raise ScenarioError(Problem(f"has no values: {', '.join(empty)}", path="sweep.set"))
+    if sweep.mode == "one-at-a-time":
+        return [
+            base,
+            *({**base, key: value} for key, values in columns.items() for value in values if value != base[key]),
+        ]
     lengths = {key: len(values) for key, values in columns.items()}
     if sweep.mode == "zip":
         if len(set(lengths.values())) > 1:
@@ -101,7 +110,9 @@ def run_sweep(
     """
     if scenario.schema.sweep is None:
         raise ScenarioError(scenario.tree.problem((), "has no `sweep:`; add one, or give --vary KEY=[...]"))
-    todo = points(scenario.schema.sweep)
+    sweep = scenario.schema.sweep
+    turns_knobs = sweep.mode == "one-at-a-time"
+    todo = points(sweep, base_values(scenario, list(sweep.set)) if turns_knobs else {})
     scenarios = _validated(scenario, todo)
     identity = hashlib.sha256(json.dumps([scenario.hash, todo], sort_keys=True).encode()).hexdigest()
     folder = out / f"{scenario.name}-sweep-{identity[:8]}"
@@ -137,6 +148,9 @@ def run_sweep(
         folder / "manifest.json",
         {"name": scenario.name, "title": scenario.schema.title, "sweep": identity, "points": len(todo)},
     )
+    if turns_knobs:
+        (folder / "series").mkdir(exist_ok=True)
+        write_parquet(sensitivity(list(sweep.set), table.to_pylist()), folder / "series" / "sensitivity.parquet")
     staging = folder / ".sweep.parquet"
     write_parquet(table, staging)
     staging.replace(folder / "sweep.parquet")

@@ -20,13 +20,24 @@ def dense_attention(q: Float, k: Float, v: Float, allowed: NDArray[np.bool_] | N
         v: [G, Tk, Dv].
         allowed: bool, broadcast to [H, Tq, Tk]; False hides a key from a query. A query that sees nothing gives 0.
     """
-    group = q.shape[0] // k.shape[0]
-    keys = np.repeat(k.astype(np.float64), group, axis=0)
-    values = np.repeat(v.astype(np.float64), group, axis=0)
-    scores = q.astype(np.float64) @ keys.swapaxes(1, 2) / np.sqrt(q.shape[-1])
-    if allowed is not None:
-        scores = np.where(allowed, scores, -np.inf)
-    return softmax(scores) @ values
+    heads, queries, keys = q.shape[0], q.shape[1], k.shape[1]
+    seen = None if allowed is None else np.broadcast_to(allowed, (heads, queries, keys))
+    out = np.zeros((heads, queries, v.shape[-1]))
+    rows = max(1, _MOST_SCORES // max(keys, 1))
+    for head in range(heads):
+        own = head * k.shape[0] // heads
+        head_keys, head_values = k[own].astype(np.float64), v[own].astype(np.float64)
+        for first in range(0, queries, rows):
+            part = slice(first, first + rows)
+            scores = q[head, part].astype(np.float64) @ head_keys.T / np.sqrt(q.shape[-1])
+            if seen is not None:
+                scores = np.where(seen[head, part], scores, -np.inf)
+            out[head, part] = softmax(scores) @ head_values
+    return out
+
+
+_MOST_SCORES = 1 << 22
+"""Scores that are held at once: 32 MiB in float64."""
 
 
 def softmax(scores: Float) -> Float:

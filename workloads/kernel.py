@@ -86,7 +86,7 @@ def check_kernel(kernel: Kernel, seed: int = 0) -> tuple[Outcome, Trace]:
         faults.append("the result is not finite")
     if not outcome.error() <= outcome.tolerance:
         faults.append(f"the result is {outcome.error():.3g} off its reference, {outcome.tolerance:g} is allowed")
-    faults += _traffic_faults(traffic(trace), kernel.bytes_formula(outcome.counts))
+    faults += traffic_faults(traffic(trace), kernel.bytes_formula(outcome.counts))
     unrecorded = kernel.run(NullRecorder(), seed)
     if not np.array_equal(unrecorded.result, outcome.result):
         faults.append("the result changes when it is not recorded")
@@ -99,7 +99,8 @@ def check_kernel(kernel: Kernel, seed: int = 0) -> tuple[Outcome, Trace]:
     return outcome, trace
 
 
-def _traffic_faults(found: Mapping[str, Traffic], expected: Mapping[str, Traffic]) -> list[str]:
+def traffic_faults(found: Mapping[str, Traffic], expected: Mapping[str, Traffic]) -> list[str]:
+    """Where the bytes of a trace differ from a formula's, in words."""
     faults = []
     for name in sorted({*found, *expected}):
         has, should = found.get(name, Traffic(0)), Traffic(*expected.get(name, Traffic(0)))

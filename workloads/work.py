@@ -1,11 +1,12 @@
 """How much a run of a workload gets done, so that bytes and time can be given per token."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True)
+class Work:
     """So many units: tokens read or made, optimiser or denoising steps, requests."""
 
-    count: int
+    amount: int
     unit: str = "token"
     """In the singular."""

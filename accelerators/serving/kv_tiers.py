@@ -260,13 +260,16 @@ class KvTiers:
         after(gates, lambda: self._move(index, moving, Cause.WRITEBACK, now, copied))
 
     def _enter(self, index: int, blocks: list[int], now: int) -> tuple[list[int], list[Gate]]:
-        """Promise room in a lower level to as many of `blocks` as possible: those, and the gates to wait for. A worn-out tier takes none."""
+        """Promise room in a lower level to as many of `blocks` as possible: those, and the gates to wait for.
+
+        A level that is read-only takes none.
+        """
         level = self.levels[index]
-        if self._system.tier(level.name).refuses_writes(self._engine.now_ps):
-            return [], []
         entering: list[int] = []
         leaving: list[int] = []
         gates: list[Gate] = []
+        if not self._system.tiers[level.name].takes_writes(self._engine.now_ps):
+            return entering, gates
         for block in blocks:
             leaving += self._evict(level, level.block_bytes, block, now)
             if level.free_bytes < level.block_bytes:

@@ -29,7 +29,7 @@ from tiergarten.dram.dramsys.state import (
     Scalar,
     TraceField,
 )
-from tiergarten.dram.kernels.compiled import step, threaded_kernel
+from tiergarten.dram.kernels.compiled import kernel, step
 
 _ACT, _PRE, _PREAB, _REFAB = int(Command.ACT), int(Command.PRE), int(Command.PREAB), int(Command.REFAB)
 _RD, _RDA, _WRA = int(Command.RD), int(Command.RDA), int(Command.WRA)
@@ -320,7 +320,7 @@ def _advance(timing, policy, requests, state, until, num_responses):
             return s[_NEXT_REQUEST] < total or s[_QUEUED] > 0
 
 
-@threaded_kernel
+@kernel
 def advance(timing, policy, requests, state, until, num_responses):
     """Simulate cycles before `until`, stopping early once `num_responses` responses are known.
 

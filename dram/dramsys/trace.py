@@ -1,7 +1,6 @@
 """Reader of DRAMSys's `.stl` address traces.
 
-One request a line: `tick: read|write 0xADDRESS`, the tick absolute and in clock periods of the player; `#` starts a comment,
-`(bytes)` after the tick is a burst length, data after the address is ignored. Plain or gzip.
+One request a line, its form in `sim/stl.py`; `#` starts a comment. Burst lengths are checked and left out. Plain or gzip.
 """
 
 import gzip
@@ -12,13 +11,13 @@ from typing import Final
 import numpy as np
 
 from tiergarten.sim.errors import Problem, TraceError
+from tiergarten.sim.stl import parse_stl
 from tiergarten.sim.trace import AddressTrace
 
 MAX_PROBLEMS: Final = 20
 """Faulty lines reported before reading is given up."""
 MAX_TICK: Final = 1 << 50
 """Largest accepted tick: more than a week at 1 GHz, and no later arithmetic can overflow."""
-MAX_ADDRESS: Final = 1 << 56
 
 
 def read_stl(path: str | Path, tick_ps: int) -> AddressTrace:
@@ -41,21 +40,23 @@ def read_stl(path: str | Path, tick_ps: int) -> AddressTrace:
     is_write: list[bool] = []
     problems: list[Problem] = []
     for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split("#", 1)[0].split()
-        if not words:
+        said = line.split("#", 1)[0].strip()
+        if not said:
             continue
         try:
-            tick, write, address = _parse(words)
-            if ticks and tick < ticks[-1]:
-                raise ValueError(f"tick {tick} lies before the previous one, {ticks[-1]}")
+            request = parse_stl(said)
+            if request.tick > MAX_TICK:
+                raise ValueError(f"tick {request.tick} is beyond {MAX_TICK}")
+            if ticks and request.tick < ticks[-1]:
+                raise ValueError(f"tick {request.tick} lies before the previous one, {ticks[-1]}")
         except ValueError as error:
             problems.append(Problem(str(error), file=file, line=number))
             if len(problems) == MAX_PROBLEMS:
                 break
             continue
-        ticks.append(tick)
-        addresses.append(address)
-        is_write.append(write)
+        ticks.append(request.tick)
+        addresses.append(request.address)
+        is_write.append(request.is_write)
     if not problems and not ticks:
         problems.append(Problem("holds no request", file=file))
     if problems:
@@ -67,23 +68,3 @@ def read_stl(path: str | Path, tick_ps: int) -> AddressTrace:
         depends_on=np.full(len(ticks), -1, np.int64),
         tick_ps=tick_ps,
     )
-
-
-def _parse(words: list[str]) -> tuple[int, bool, int]:
-    """(tick, is write, address) of a line; ValueError says what is wrong with it."""
-    if len(words) > 1 and words[1].startswith("("):
-        words = [words[0], *words[2:]]
-    if len(words) < 3:
-        raise ValueError(f"needs 'tick: read|write 0xADDRESS', got {' '.join(words)!r}")
-    tick_word = words[0].removesuffix(":")
-    if not tick_word.isdecimal() or int(tick_word) > MAX_TICK:
-        raise ValueError(f"tick {tick_word!r} is not a whole number of 0..2^50")
-    if words[1] not in ("read", "write"):
-        raise ValueError(f"{words[1]!r} is neither 'read' nor 'write'")
-    try:
-        address = int(words[2], 16)
-    except ValueError:
-        raise ValueError(f"address {words[2]!r} is not a hexadecimal number") from None
-    if not 0 <= address < MAX_ADDRESS:
-        raise ValueError(f"address {words[2]!r} is not in 0..2^56")
-    return int(tick_word), words[1] == "write", address

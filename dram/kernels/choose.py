@@ -191,7 +191,7 @@ def compare_champion(m, kind, queue, bank, first):
         at = m[KIND_AT + kind]
         if tick > at:
             m[KIND_SECOND + kind] = min(m[KIND_SECOND + kind], tick)
-        elif tick < at or m[offered + ID] < m[slot + ID]:
+        elif tick < at or (slot != NONE and m[offered + ID] < m[slot + ID]):
             if tick < at:
                 m[KIND_SECOND + kind] = at
             m[KIND_AT + kind] = tick

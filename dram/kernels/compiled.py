@@ -12,5 +12,3 @@ inlined = njit(cache=True, _nrt=False, forceinline=True)
 """The same for small steps of the inner loop, which become part of the kernels that call them."""
 step = njit(_nrt=False)
 """A function that only kernels call, kept on disk as part of them."""
-threaded_kernel = njit(cache=True, nogil=True, _nrt=False)
-"""A kernel called from several threads: it releases the interpreter lock."""

@@ -1,7 +1,8 @@
 """DDR3 SDRAM: one command a clock, ranks of eight banks without bank groups.
 
-The document's tables for what is below are "Speed Bins and Operating Conditions" (BINS), "Timing Parameters by Speed Bin" and
-"Refresh parameters by device density" (`secondary`). The values came here through the reference, which gives no table numbers.
+The document's tables for what is below are "Speed Bins and Operating Conditions" (BINS), "Timing Parameters by Speed
+Bin" and "Refresh parameters by device density" (`secondary`). The values came here through the reference, which gives
+no table numbers.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule

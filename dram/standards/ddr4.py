@@ -1,7 +1,7 @@
 """DDR4 SDRAM: bank groups with short (S) and long (L) column and activate spacings.
 
-The values came here through the reference, which names the document but none of its tables. One is known not to be the document's:
-tRFC of 8 Gb is 360 ns there, 350 ns in the document.
+The values came here through the reference, which names the document but none of its tables. One is known not to be
+the document's: tRFC of 8 Gb is 360 ns there, 350 ns in the document.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule

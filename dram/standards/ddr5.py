@@ -1,9 +1,10 @@
 """DDR5 SDRAM: 32-bit subchannels, bursts of 16, two-clock activate and column commands.
 
-Which commands take two clocks is in the command truth table (Table 30, says the reference). Same-bank refresh (REFsb, in fine-granularity
-mode every tREFI2 / banks of a group) is ours beyond the reference: tRFCsb 115 and 130 ns for 8 and 16 Gb and tREFSBRD 30 ns as in the
-document's refresh timings (Table 282 of its first edition, where 32 Gb is still to be determined); 190 ns for 32 Gb is what Intel's
-published memory reference code takes for the equally long same-bank refresh management. Its constraint rows are our reading.
+Which commands take two clocks is in the command truth table (Table 30, says the reference). Same-bank refresh (REFsb,
+in fine-granularity mode every tREFI2 / banks of a group) is ours beyond the reference: tRFCsb 115 and 130 ns for 8
+and 16 Gb and tREFSBRD 30 ns as in the document's refresh timings (Table 282 of its first edition, where 32 Gb is
+still to be determined); 190 ns for 32 Gb is what Intel's published memory reference code takes for the equally long
+same-bank refresh management. Its constraint rows are our reading.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule

@@ -1,7 +1,7 @@
 """GDDR6 SGRAM, one 16-bit channel of a device.
 
-The speed bins follow Samsung's data sheet of its 8 Gb part, command lengths the document's Table 30 (command truth table), both as the
-reference says.
+The speed bins follow Samsung's data sheet of its 8 Gb part, command lengths the document's Table 30 (command truth
+table), both as the reference says.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, cycles, preset_columns, preset_table, rule

@@ -1,7 +1,8 @@
 """GDDR7 SGRAM, one 8-bit channel, PAM3: separate row and column command buses, read clock RCK.
 
-An estimate in the main: the reference, through which all values came, calls its speed bin fit for tests only and no vendor's, takes a
-floor of its own for tRCKSP2ST, which the document leaves to vendors, and placeholders for refresh management.
+An estimate in the main: the reference, through which all values came, calls its speed bin fit for tests only and no
+vendor's, takes a floor of its own for tRCKSP2ST, which the document leaves to vendors, and placeholders for refresh
+management.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, preset_table, rule

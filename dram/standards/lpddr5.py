@@ -1,8 +1,8 @@
 """LPDDR5 SDRAM, 16-bit channel, ticks of CK (WCK/4): split activate, CAS for WCK synchronisation.
 
-Tables of the document, as the reference gives them: 330 burst lengths BL/n of bank-group mode, 331 to 333 column and activate
-spacings, 339 and 342 read to write, 344 column command to precharge, 352 and 353 CAS before an access, 372 core timings
-(tFAW 20 ns, tPPD), 235 refresh (tRFCab, tRFCpb, tREFI 3906 ns, tREFIpb 488 ns, tpbR2pbR, tpbR2act).
+Tables of the document, as the reference gives them: 330 burst lengths BL/n of bank-group mode, 331 to 333 column and
+activate spacings, 339 and 342 read to write, 344 column command to precharge, 352 and 353 CAS before an access, 372
+core timings (tFAW 20 ns, tPPD), 235 refresh (tRFCab, tRFCpb, tREFI 3906 ns, tREFIpb 488 ns, tpbR2pbR, tpbR2act).
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule

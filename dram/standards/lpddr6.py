@@ -1,9 +1,10 @@
 """LPDDR6 SDRAM, 12-bit subchannel: split activate, short (S) and long (L) bursts, two-clock commands.
 
-Tables of the document, as the reference gives them: 381 and 382 burst lengths BL/n of BL24 and BL48, 382 to 385 and 390 column
-spacings and turnarounds, 383 and 391 precharge, 389 read to write, 394 CAS, 269 to 272 tRTP, 302 refresh by density of two
-subchannels (tREFI 3906 ns; 4 Gb and more than 32 Gb to be determined), 414 and 415 core timings (tACU 22 ns).
-Long bursts are in the tables but no controller asks for them, in the reference as here: a request is one short burst of 32 bytes.
+Tables of the document, as the reference gives them: 381 and 382 burst lengths BL/n of BL24 and BL48, 382 to 385 and
+390 column spacings and turnarounds, 383 and 391 precharge, 389 read to write, 394 CAS, 269 to 272 tRTP, 302 refresh
+by density of two subchannels (tREFI 3906 ns; 4 Gb and more than 32 Gb to be determined), 414 and 415 core timings
+(tACU 22 ns). Long bursts are in the tables but no controller asks for them, in the reference as here: a request is
+one short burst of 32 bytes.
 """
 
 from tiergarten.dram.standard import DramStandard, TimingNames, at_most, cycles, preset_table, rule

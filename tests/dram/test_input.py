@@ -67,11 +67,12 @@ def trace_of(ticks: list[int], addresses: list[int]) -> AddressTrace:
 
 def test_impossible_requests_are_refused_by_row() -> None:
     with pytest.raises(TraceError) as caught:
-        check_trace(trace_of([0, 5, 3], [64, -64, 65]), DDR4, "x.csv")
+        check_trace(trace_of([0, 5, 3, 10**12 + 1], [64, -64, 65, 64]), DDR4, "x.csv")
     assert [str(problem) for problem in caught.value.problems] == [
         "x.csv: row 2: address is negative",
         "x.csv: row 3: address is no multiple of the transaction of 64 bytes",
         "x.csv: row 3: time is before that of the row above",
+        "x.csv: row 4: time is beyond tick 1000000000000",
     ]
 
 
@@ -91,6 +92,11 @@ def test_empty_trace_takes_no_time() -> None:
 def test_sizes_and_timings_that_no_channel_has_are_refused(overrides: dict[str, int]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(overrides))}|DDR4"):
         resolve("DDR4", "DDR4_8Gb_x8", "DDR4_2400R", overrides)
+
+
+def test_a_burst_below_a_byte_is_refused() -> None:
+    with pytest.raises(InputError, match="channel_width"):
+        resolve("HBM1", "HBM1_4Gb", "HBM1_2Gbps", {"channel_width": 2})
 
 
 def test_a_channel_that_only_refreshes_is_a_deadlock() -> None:

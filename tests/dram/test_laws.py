@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tiergarten.dram.commands import COMMANDS, RD, RDA, REFAB, WR, WRA
+from tiergarten.dram.commands import COMMANDS, RD, RDA, REFAB, REFPB, REFSB, WR, WRA
 from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.defaults import default_presets
 from tiergarten.dram.memory_model import write_ticks
@@ -72,13 +72,46 @@ def test_all_bank_refresh_keeps_its_pace(standard: str) -> None:
     assert due - scopes <= issued <= due
 
 
-def test_no_request_starves() -> None:
-    device = resolve("DDR4", *default_presets("DDR4"))
+@pytest.mark.parametrize(
+    ("standard", "refresh", "a_time"),
+    [
+        ("LPDDR5", "PerBank", 1),
+        ("HBM1", "PerBank", 1),
+        ("HBM2", "PerBank", 1),
+        ("GDDR7", "PerBank", 1),
+        ("HBM3", "HBM34PerBankRefresh", 2),
+        ("HBM4", "HBM34PerBankRefresh", 2),
+        ("DDR5", "SameBank", 1),
+    ],
+)
+def test_refresh_of_single_banks_keeps_its_pace_and_its_turns(standard: str, refresh: str, a_time: int) -> None:
+    """`a_time`: banks refreshed at each interval, one in each pseudo channel for HBM3 and HBM4."""
+    device = resolve(standard, *default_presets(standard))
+    config = DramConfig(device, ControllerConfig(refresh=refresh))
+    result = simulate(config, pattern_trace("random", 6000, device.transaction_bytes), record="commands")
+    commands = result.commands
+    due = result.total_ticks // device.timing["nREFIsb" if refresh == "SameBank" else "nREFIpb"] * a_time
+    banks = commands.targets[np.isin(commands.commands, (REFPB, REFSB))]
+    assert due > 30
+    assert due - 2 * a_time <= len(banks) <= due
+    turns = np.bincount(banks, minlength=device.num_banks)
+    if refresh == "SameBank":  # one bank number stands for it in every group
+        turns = turns[turns > 0]
+        assert len(turns) == device.counts[-3]
+    assert turns.max() - turns.min() <= 1
+
+
+@pytest.mark.parametrize("pattern", ["random", "mix"])
+@pytest.mark.parametrize("standard", STANDARDS.names())
+def test_no_request_starves(standard: str, pattern: str) -> None:
+    device = resolve(standard, *default_presets(standard))
+    timing = device.timing
+    refresh = timing["nRFC"] if "nRFC" in timing else timing["nRFCab"]
     for scheduler in ("FRFCFS", "FRFCFS-RowHit"):
         config = DramConfig(device, ControllerConfig(scheduler=scheduler))
-        result = simulate(config, pattern_trace("random", 20_000, 64), record="requests")
+        result = simulate(config, pattern_trace(pattern, 8000, device.transaction_bytes), record="requests")
         # every one of 48 requests ahead may cost a row cycle, and two refreshes may come in between
-        assert (result.depart - result.arrive).max() < 48 * device.timing["nRC"] + 2 * device.timing["nRFC"]
+        assert (result.depart - result.arrive).max() < 48 * timing["nRC"] + 2 * refresh
 
 
 def test_idle_time_costs_nothing_to_the_result() -> None:

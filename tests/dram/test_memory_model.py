@@ -1,5 +1,8 @@
 """The cycle and sampled levels of a tier: the protocol's law, known times, agreement with a replay and with each other."""
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from tiergarten.dram.memory_model import CycleMemory
 from tiergarten.dram.resolve import resolve
 from tiergarten.dram.sampled import SampledMemory
 from tiergarten.dram.simulate import DramConfig, simulate
+from tiergarten.dram.speed import pattern_trace
 from tiergarten.dram.standard import STANDARDS
 from tiergarten.sim.contracts import AccessBatch
 from tiergarten.sim.tier import TierSpec
@@ -156,6 +160,37 @@ def test_threads_give_the_times_of_one_channel_after_the_other(monkeypatch: pyte
             memory.submit(now_ps, accesses)
         times.append(memory.advance(NEVER_PS - 1).times_ps.tolist())
     assert times[0] == times[1]
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Most memory in use at once while `work` runs, above what was in use before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_a_transfer_does_not_grow_with_its_length() -> None:
+    def transfer(num_bytes: int) -> None:
+        memory = CycleMemory(config("HBM3"), 2)
+        memory.submit(0, AccessBatch.one(1, 0, num_bytes, False))
+        assert memory.advance(NEVER_PS - 1).ids.tolist() == [1]
+
+    transfer(1 << 20)
+    short, long = (peak_bytes(lambda size=size: transfer(size)) for size in (1 << 20, 16 << 20))
+    assert long < 1.5 * short
+
+
+def test_memory_of_an_unrecorded_replay_does_not_grow_with_its_length() -> None:
+    def replay(count: int) -> Callable[[], object]:
+        trace = pattern_trace("random", count, 64)
+        return lambda: simulate(config("DDR4"), trace)
+
+    replay(10)()
+    short, long = peak_bytes(replay(5_000)), peak_bytes(replay(50_000))
+    assert long < 1.5 * short
 
 
 def test_sequential_transfer_comes_near_the_peak() -> None:

@@ -28,7 +28,7 @@ PUBLISHED = {"ddr5-4800": "ddr5_4800an_16ch", "ddr4-2666": "ddr4_2666v_6ch"}
 
 @pytest.mark.parametrize("name", SETUPS)
 def test_features_are_those_of_the_published_run(name: str) -> None:
-    """Within 1 % at light load and 2 % at the maxima, where Ramulator 2.0 chooses in another order (docs/dram.md)."""
+    """Within 1 % at light load and 2 % at the maxima, where Ramulator 2.0 loses ticks (docs/dram.md)."""
     setup = published_setup(name)
     light = measure_point(setup.config, 100, 10000, 6000, 1)
     assert light.latency_ps / 1e3 == pytest.approx(UNLOADED_NS[name], rel=0.01)

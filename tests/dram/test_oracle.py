@@ -46,7 +46,7 @@ def random_config(rng: np.random.Generator, standard: str) -> DramConfig:
         "addr_mapper": rng.choice(["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"]),
         "read_buffer_size": int(rng.choice([2, 8, 32])),
         "write_buffer_size": int(rng.choice([2, 8, 32])),
-        "scatter_interval": int(rng.choice([0, 700])),
+        "scatter_interval": int(rng.choice([0, 500])),
     }
     if standard.startswith("LPDDR"):
         choices["wck_sync_mode"] = rng.choice(["need_sync", "always_on"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiergarten.dram import simulate as replay
 from tiergarten.dram.config import ControllerConfig
 from tiergarten.dram.defaults import default_presets
 from tiergarten.dram.resolve import resolve
@@ -17,8 +18,10 @@ from tiergarten.dram.simulate import DramConfig, simulate
 from tiergarten.sim.trace import AddressTrace
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "dram_work.py"
-MOST_LINES = {"stream": 620, "mix": 620, "random": 1800, "low": 1700}
-"""Lines a request, of which some 10 % are room. A scan of a queue of 32 at every tick would cost ten thousand."""
+PATTERNS = ("stream", "mix", "random", "low")
+MOST_LINES = {"DDR4": (500, 530, 1390, 1350), "HBM3": (610, 620, 1770, 1420), "LPDDR5": (525, 570, 1540, 1650)}
+"""Lines a request by pattern, a tenth above what they are. With champions found anew after every command, random traffic
+costs 1665, 2210 and 1849; with a scan of a queue of 32 at every tick it would be ten thousand."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,8 @@ def work() -> dict[str, dict[str, float]]:
 def test_a_request_costs_a_bounded_number_of_lines(work: dict[str, dict[str, float]]) -> None:
     assert len(work["patterns"]) == 12
     for case, lines in work["patterns"].items():
-        assert 100 < lines < MOST_LINES[case.split()[1]], case
+        standard, pattern = case.split()
+        assert 100 < lines < MOST_LINES[standard][PATTERNS.index(pattern)], case
 
 
 def test_sixteen_times_the_depth_costs_less_than_twice_the_work(work: dict[str, dict[str, float]]) -> None:
@@ -43,7 +47,7 @@ def test_idle_time_costs_no_work(work: dict[str, dict[str, float]]) -> None:
 
 
 SETTINGS = (
-    ("DDR4", {"row_policy": "ClosedCAP", "cap": 2}),
+    ("DDR4", {"row_policy": "ClosedCAP", "cap": 2, "scheduler": "FRFCFS-RowHit"}),
     ("DDR5", {"scheduler": "FRFCFS-RowHit", "refresh": "SameBank"}),
     ("HBM2", {"refresh": "PerBank"}),
     ("HBM3", {"refresh": "HBM34PerBankRefresh", "row_policy": "ClosedCAP", "cap": 3}),
@@ -73,10 +77,25 @@ def replays() -> list[list[list[int]]]:
 
 
 def test_compiled_kernels_do_what_the_uncompiled_ones_do() -> None:
+    """The uncompiled ones run on memory that refuses negative indices."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-P", __file__], env=environment, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == replays()
 
 
+class FromTheStart(np.ndarray):
+    """A channel's memory that refuses negative indices: compiled kernels would read before its start with one."""
+
+    def __getitem__(self, index):
+        assert not np.isscalar(index) or index >= 0
+        return super().__getitem__(index)
+
+    def __setitem__(self, index, value):
+        assert not np.isscalar(index) or index >= 0
+        super().__setitem__(index, value)
+
+
 if __name__ == "__main__":
+    build_channel = replay.build_channel
+    replay.build_channel = lambda *settings: build_channel(*settings).view(FromTheStart)
     print(json.dumps(replays()))

@@ -22,12 +22,13 @@ from tiergarten.reports.tables import COMPUTE, FLOAT, INT, TABLES
 from tiergarten.sim.errors import InputError, UnknownNameError
 
 ALL = (
-    "bandwidth-latency", "breakdown", "gantt", "heat-map", "hit-rate", "latency-cdf", "learning-curve", "occupancy", "pareto",
+    "bandwidth-latency", "breakdown", "gantt", "heat-map", "hit-rate", "latency-cdf", "learning-curve", "mechanism", "occupancy",
+    "pareto",
     "parity", "request-phases", "roofline", "sankey", "series", "timeline", "tornado", "traffic-matrix",
 )  # fmt: skip
 
 WITH_REALS = (
-    "bandwidth-latency", "heat-map", "hit-rate", "learning-curve", "pareto", "parity", "roofline", "tornado",
+    "bandwidth-latency", "heat-map", "hit-rate", "learning-curve", "mechanism", "pareto", "parity", "roofline", "tornado",
 )  # fmt: skip
 """Figures whose tables hold floating-point columns."""
 
@@ -289,6 +290,35 @@ def test_points_that_could_not_be_run_are_hatched_and_not_on_the_front(
     assert len(front) == 20
     assert front["chosen"].sum() == 1
     assert front.loc[front["chosen"], "on_front"].all()
+
+
+def test_a_mechanism_is_given_per_unit_of_work_by_variant_and_machine(copy: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "set.workload.kernel.name": ["moba", "moba", "flash_moba"],
+            "set.policies.placement.0.tiers": ["['hbm']", "['ddr']", "['hbm']"],
+            "set.workload.kernel.shares": [[1.0, 0.5]] * 3,
+            "work_done": [10, 10, 20], "work_unit": "token", "elapsed_s": [1e-6, 2e-6, 1e-6], "stall_share": [0.5, 0.75, 0.0],
+            "tier_hbm_peak_occupancy_bytes": 1, "tier_ddr_peak_occupancy_bytes": 1,
+            "program_read_hbm_bytes": [100, None, 60], "program_written_hbm_bytes": [20, 10, 0],
+            "program_read_ddr_bytes": [None, 90, None],
+        }
+    )  # fmt: skip
+    write_table(copy, "sweep", table)
+    data = drawn(RunFolder.open(copy), "mechanism").data
+    values = data.set_index(["variant", "machine", "part"])["value"]
+    assert data["unit"].unique().tolist() == ["token"]
+    assert values["moba", "in hbm", "hbm"] == 12
+    assert values["moba", "in ddr", "ddr"] == 9
+    assert values["flash_moba", "in hbm", "hbm"] == 3
+    assert values["moba", "in ddr", "computing"] == pytest.approx(50_000)  # ps
+    assert values["moba", "in ddr", "stalled"] == pytest.approx(150_000)
+    assert data[data["quantity"] == "bytes"]["part"].unique().tolist() == ["hbm", "ddr"]
+
+
+def test_a_sweep_without_replays_has_no_mechanism(copy: Path) -> None:
+    write_table(copy, "sweep", sweep_table().drop(columns="work_done"))
+    assert isinstance(draw(RunFolder.open(copy), "mechanism"), Skipped)
 
 
 def test_a_third_parameter_of_a_sweep_makes_panels(copy: Path) -> None:

@@ -69,6 +69,9 @@ MODEL = "model: {name: pcie, generation: 3}"
         ("[hbm, ddr]", "[hbm, sw]", "links.pcie.between.1: unknown tier 'sw'"),
         ("workload:", "faults: [{link: pci, at: 1 s}]\nworkload:", "s.yaml:8: faults.0.link: unknown link 'pci'. Did you mean 'pcie'"),
         ("workload:", "faults: [{link: pcie, at: 1 s, until: 1 s}]\nworkload:", "faults.0: `until` must come after `at`"),
+        ("workload:", "faults: [{tier: ddrr, at: 1 s}]\nworkload:", "faults.0.tier: unknown tier 'ddrr'. Did you mean 'ddr'"),
+        ("workload:", "faults: [{at: 1 s}]\nworkload:", "faults.0: needs `link` or `tier`"),
+        ("workload:", "faults: [{tier: ddr, at: 1 s, share: 0.5}]\nworkload:", "faults.0: `share` means nothing to a tier"),
         ("workload:", "faults: [{link: pcie, at: 1 s, share: 1}]\nworkload:", "faults.0.share"),
         ("workload:", "faults: [{link: pcie, at: -1 s}]\nworkload:", "faults.0.at: a time must not be negative"),
         ("workload:", "switches: {ddr: {}}\nworkload:", "switches.ddr: is the name of a tier too"),
@@ -89,14 +92,30 @@ def test_validate_notices_a_missing_link_between_cache_tiers() -> None:
         load_scenario("kv-tiers", ["links.nvme-pcie=null"])
 
 
+@pytest.mark.parametrize(
+    ("name", "links", "place"),
+    [
+        ("paging/oversubscription", ["pcie"], "workload.host"),
+        ("paging/weights-from-flash", ["nvme-pcie"], "workload.source"),
+        ("sn40l-coe", ["ddr-hbm"], "workload.cache"),
+        ("workloads/memo-swap", ["pcie"], "policies.placement"),
+    ],
+)
+def test_validate_notices_a_missing_link_of_every_kind_of_workload(name: str, links: list[str], place: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"{place}.*: no chain of links joins"):
+        load_scenario(name, [f"links.{link}=null" for link in links])
+
+
 def test_validate_notices_a_missing_link_of_a_copy(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"workload\.copies\.0: no chain of links joins 'ddr' and 'hbm'"):
         scenario(tmp_path, GOOD, "links.pcie=null")
 
 
 def test_faults_that_could_not_be_felt_are_refused() -> None:
-    with pytest.raises(ScenarioError, match="faults: a workload of kind uvm keeps its own time"):
-        load_scenario("paging/oversubscription", ["faults=[{link: pcie, at: 1 s}]"])
+    host = "tiers.ddr={kind: ddr, capacity: 1 GiB, bandwidth: 10 GB/s}"
+    link = "links={pcie: {between: [ddr, gddr], bandwidth: 10 GB/s}}"
+    with pytest.raises(ScenarioError, match="faults: a workload of kind uvmsmart keeps its own time"):
+        load_scenario("paging/uvmsmart-hotspot", [host, link, "faults=[{link: pcie, at: 1 s}]"])
 
 
 def test_show_says_what_the_links_are(tmp_path: Path) -> None:
@@ -301,5 +320,47 @@ def test_a_stopped_clock_counts_what_still_waits(tmp_path: Path) -> None:
 
 
 def test_a_service_with_a_dead_link_and_no_way_round_ends_with_names() -> None:
-    with pytest.raises(UnreachableError, match="link 'pcie' stays down with .* hbm to ddr"):
+    with pytest.raises(UnreachableError, match="'pcie' stays down with .* hbm to ddr"):
         simulate(load_scenario("kv-tiers", ["workload.requests.duration=20 s", "faults=[{link: pcie, at: 5 s}]"]))
+
+
+def test_writes_wait_for_a_tier_that_is_read_only_and_reads_do_not(tmp_path: Path) -> None:
+    both = '[{source: ddr, destination: hbm, bytes: "1 MB"}, {source: hbm, destination: ddr, bytes: "1 MB"}]'
+    result = simulate(
+        scenario(tmp_path, SLOW, f"workload.copies={both}", "faults=[{tier: hbm, at: 0 ms, until: 5 ms}]")
+    )
+    ends = {row["source"]: row["finished_ps"] for row in result.transfers.to_pylist()}
+    assert ends["hbm"] == pytest.approx(1e9, abs=2000)
+    assert ends["ddr"] == pytest.approx(5e9, abs=2000)
+    assert result.metrics["tier_hbm_read_only_s"] == pytest.approx(0.005)
+    assert [event["event"] for event in result.tables["events"].to_pylist()] == ["read-only"]
+
+
+def test_a_tier_that_stays_read_only_names_what_can_never_finish(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="'hbm' stays read-only with 10 transfers"):
+        metrics(tmp_path, SLOW, "faults=[{tier: hbm, at: 0 ms}]")
+
+
+@pytest.mark.parametrize("write", ["through", "on-evict"])
+def test_a_service_goes_on_without_the_tier_that_is_read_only(write: str) -> None:
+    """Blocks that are on the drive are still read; none is written after 30 s; none is lost that was not given up."""
+    overrides = [
+        "workload.requests.duration=60 s", "workload.memory_share=0.28", "tiers.ddr.capacity=0.25 GiB", f"policies.write={write}",
+        "workload.hit_rate_curve=false",
+    ]  # fmt: skip
+    whole = simulate(load_scenario("kv-tiers", overrides)).metrics
+    result = simulate(load_scenario("kv-tiers", [*overrides, "faults=[{tier: nvme, at: 30 s}]"]))
+    found = result.metrics
+    assert found["requests_finished"] == whole["requests_finished"]
+    assert 0 < found["tier_nvme_written_bytes"] < whole["tier_nvme_written_bytes"]
+    assert found["hit_rate"] < whole["hit_rate"]
+    written = result.transfers.to_pandas().query("destination == 'nvme'")
+    assert written["requested_ps"].max() < 30e12
+
+
+def test_a_replayed_program_feels_half_a_link_as_a_link_of_half_the_rate() -> None:
+    half, degraded = (
+        simulate(load_scenario("workloads/memo-swap", [override])).metrics["elapsed_s"]
+        for override in ("links.pcie.bandwidth=32 GB/s", "faults=[{link: pcie, at: 0 s, share: 0.5}]")
+    )
+    assert degraded == half

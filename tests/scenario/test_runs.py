@@ -260,7 +260,7 @@ def test_a_sweep_is_the_same_with_one_worker_or_two_and_resumes(small: Path, tmp
 
 def test_points_of_grids_zips_and_ranges(small: Path) -> None:
     def of(text: str) -> list:
-        return points(load_scenario(small, [f"sweep={text}"]).schema.sweep)
+        return points(load_scenario(small, [f"sweep={text}"]).schema.sweep, {})
 
     assert of("{set: {run.seed: [1, 2], tiers.ddr.capacity: [1 GB]}}") == [
         {"run.seed": 1, "tiers.ddr.capacity": "1 GB"},
@@ -286,6 +286,30 @@ def test_points_of_grids_zips_and_ranges(small: Path) -> None:
     ):
         with pytest.raises(ScenarioError):
             of(bad)
+
+
+def test_one_at_a_time_turns_each_knob_alone_and_says_what_it_does(tmp_path: Path) -> None:
+    path = tmp_path / "copy.yaml"
+    path.write_text(
+        "schema_version: 1\nname: copy\n"
+        "tiers: {near: {kind: hbm, capacity: 1 GB, bandwidth: 1 TB/s}, far: {kind: ddr, capacity: 1 GB, bandwidth: 1 TB/s}}\n"
+        "links: {wire: {between: [near, far], bandwidth: 1 GB/s, latency: 1 us}}\n"
+        "workload: {kind: copies, copies: [{source: far, destination: near, bytes: 4 kB}]}\n"
+        "sweep: {mode: one-at-a-time, set: {links.wire.bandwidth: [1 GB/s, 2 GB/s], links.wire.latency: [0.5 us, 2 us],\n"
+        "  links.wire.sharing: [fair]}}\n"
+    )
+    override = ["links.wire.sharing=fifo"]
+    folder, table = run_sweep(load_scenario(path, override), tmp_path / "out", 1)
+    assert [round(value * 1e9) for value in table["elapsed_s"].to_pylist()] == [5000, 3000, 4500, 6000, 5000]
+    changes = pq.read_table(folder / "series" / "sensitivity.parquet").to_pandas()
+    changes = changes[changes["metric"] == "elapsed_s"]
+    assert list(zip(changes["knob"], changes["change"], changes["value"] / changes["base_value"], strict=True)) == [
+        ("links.wire.bandwidth", 1.0, pytest.approx(0.6)),
+        ("links.wire.latency", -0.5, pytest.approx(0.9)),
+        ("links.wire.latency", 1.0, pytest.approx(1.2)),
+    ]  # sharing is no quantity
+    with pytest.raises(ScenarioError, match="no value to turn from"):
+        run_sweep(load_scenario(path, ["sweep={mode: one-at-a-time, set: {links.wire.chunk: [1 kB]}}"]), tmp_path, 1)
 
 
 def test_a_sweep_with_a_bad_point_runs_nothing(small: Path, tmp_path: Path) -> None:

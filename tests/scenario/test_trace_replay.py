@@ -88,6 +88,37 @@ def test_far_object_crosses_the_link_and_does_not_land(replay):
     assert metrics["link_pcie_host>hbm_bytes"] == metrics["link_pcie_hbm>host_bytes"] == 1000
 
 
+def test_operations_of_a_class_stand_under_the_roof_of_their_slowest_tier(replay):
+    recorder = Recorder()
+    near, far = array(recorder, "near", 5000), array(recorder, "far", 1000)
+    for number in range(2):
+        with recorder.op(f"dense {number}", 4000):
+            near[:]
+    with recorder.op("gather", 3000):
+        near[:1000], far[:]
+    tables = replay(recorder).tables
+    roofs = tables["series/roofline_roofs"].to_pandas().set_index("tier")
+    assert roofs["bytes_per_s"].to_dict() == pytest.approx(
+        {"hbm": 1e9, "host": 1e8}
+    )  # the link is slower than the host
+    assert set(roofs["flops_per_s"]) == {1e9}
+    ops = tables["series/roofline_ops"].to_pandas().set_index("name")
+    assert ops.loc["dense N"].to_dict() == {
+        "tier": "hbm", "flops_per_byte": 0.8, "flops_per_s": pytest.approx(8e8), "time_ps": 10_000_000,
+    }  # fmt: skip
+    assert ops.loc["gather"].to_dict() == {
+        "tier": "host", "flops_per_byte": 3.0, "flops_per_s": pytest.approx(3e8), "time_ps": 10_000_000,
+    }  # fmt: skip
+    assert "series/roofline_ops" not in replay(recorder, "workload.device=null").tables
+
+
+def test_the_run_says_what_it_got_done(replay):
+    kernel = KERNELS.get("paged_decode")(lengths=(40, 1, 33))
+    result = replay(kernel, "workload.tokens=3", "tiers.hbm.capacity=1 GB")
+    assert (result.metrics["work_done"], result.metrics["work_unit"]) == (3, "token")
+    assert replay(kernel, "tiers.hbm.capacity=1 GB").metrics["work_unit"] == "run"
+
+
 def two_streams(wait: bool) -> Recorder:
     recorder = Recorder()
     far, b = array(recorder, "far", 1000), array(recorder, "b", 5000)

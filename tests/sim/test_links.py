@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logged import logged
 from machines import GB_PER_S, US, tier, two_tiers
 
+from tiergarten.faults import fault_metrics, fault_rows
 from tiergarten.sim.availability import ALWAYS, Availability, Fault
 from tiergarten.sim.credits import Credits, send
 from tiergarten.sim.dma import Dma
@@ -18,8 +20,10 @@ from tiergarten.sim.errors import InputError, TiergartenError
 from tiergarten.sim.link import Link, LinkSpec
 from tiergarten.sim.link_model import LinkEnd, LinkSetup, Wire, link_models
 from tiergarten.sim.links.measured import read_copy_curves
+from tiergarten.sim.models.analytic import AnalyticModel
 from tiergarten.sim.server import SHARING
 from tiergarten.sim.system import System
+from tiergarten.sim.tier import Tier, TierSpec
 from tiergarten.sim.transfer import Cause
 from tiergarten.sim.units import NEVER_PS
 from tiergarten.testing import check_link_model
@@ -393,3 +397,57 @@ def test_peer_to_peer_goes_through_a_switch_without_the_hosts_memory() -> None:
     assert system.tiers["host"].server.busy_ps == 0
     with pytest.raises(TiergartenError, match="is a switch: it keeps nothing"):
         system.transfer("gpu0", "switch", 1)
+
+
+# ---------------------------------------------------------------- what the kit and the events must notice
+
+
+@pytest.mark.parametrize(
+    ("duration_ps", "setup_ps", "complaint"),
+    [
+        (lambda n: 10**9 - n, 0, "a longer copy takes less time"),
+        (lambda n: n - 1, 0, "a copy takes no time"),
+        (lambda n: 10 + n, 12, "set-up of 12 ps is no part of 11 ps"),
+        (lambda n: n, 0, ""),
+    ],
+)
+def test_the_kit_refuses_what_is_no_link(duration_ps, setup_ps: int, complaint: str) -> None:
+    def make(setup: LinkSetup) -> Wire:
+        return Wire((duration_ps, duration_ps), (setup_ps, setup_ps))
+
+    if not complaint:
+        check_link_model(make)
+    else:
+        with pytest.raises(AssertionError, match=complaint):
+            check_link_model(make)
+
+
+class WornMemory(AnalyticModel):
+    """Refuses writes from 3 us on."""
+
+    worn_out_ps = 3 * US
+
+    def refuses_writes(self, now_ps: int) -> bool:
+        return now_ps >= self.worn_out_ps
+
+    def metrics(self, now_ps: int) -> dict[str, float]:
+        return {}
+
+
+def test_a_memory_that_wears_out_is_an_event_and_takes_no_writes() -> None:
+    engine = Engine()
+    spec = TierSpec("ssd", "flash", 10**9, 1e9, 1e9)
+    worn = Tier(engine, spec, WornMemory(spec))
+    system = System(engine, [worn, tier(engine, "ddr")], [])
+    assert worn.takes_writes(3 * US - 1)
+    assert not worn.takes_writes(3 * US)
+    assert fault_rows(system, 3 * US) == []
+    rows = fault_rows(system, 10 * US)
+    assert [(row.resource, row.event, row.start_ps, row.end_ps) for row in rows] == [
+        ("ssd", "worn out", 3 * US, 10 * US)
+    ]
+    no_transfers = pa.table(
+        {"requested_ps": [0], "finished_ps": [0], "bytes": [0], "route": pa.array([""]).dictionary_encode()}
+    )
+    found = fault_metrics(system, no_transfers, rows)
+    assert found["tier_ssd_read_only_s"] == 7e-6

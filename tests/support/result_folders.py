@@ -263,6 +263,9 @@ def sweep_table() -> pd.DataFrame:
                 "set.tiers.hbm.capacity": f"{gib} GiB", "set.tiers.hbm.bandwidth": f"{rate:g} TB/s", "set.run.seed": 7,
                 "ttft_p99_ms": ttft if fits else None, "cost_usd": 900.0 + 18 * gib + 700 * rate if fits else None,
                 "hit_rate_tokens": 0.1 + 0.3 * (1 - np.exp(-gib / 60)) if fits else None,
+                "work_done": 50 if fits else None, "work_unit": "token", "elapsed_s": 2e-3 / rate, "stall_share": 0.9 / rate,
+                "program_read_ddr_bytes": 10**9 // gib, "program_read_hbm_bytes": 10**8, "program_written_hbm_bytes": 10**7,
+                "tier_hbm_peak_occupancy_bytes": gib * 2**30, "tier_ddr_peak_occupancy_bytes": 2**30,
             })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -81,7 +81,7 @@ def test_long_request_becomes_bursts(tmp_path):
         ("stl", "4: read 0x40", "cycle 4 lies before the previous one, 5"),
         ("stl", "9: (0) read 0x40", "a length of 0 bytes"),
         ("stl", "9: (40) read 0x40", "not a multiple of 32"),
-        ("stl", "9 read 0x40", "needs 'CYCLE: read"),
+        ("stl", "9 read 0x40", "needs 'TICK: read"),
     ],
 )
 def test_bad_line_is_refused_by_file_and_line(tmp_path, name, line, said):

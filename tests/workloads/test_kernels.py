@@ -6,7 +6,7 @@ import pytest
 from tiergarten.sim.errors import ConservationError
 from tiergarten.sim.registry import summary
 from tiergarten.sim.trace_io import load_trace, save_trace
-from tiergarten.workloads.kernel import KERNELS, _traffic_faults, check_kernel, record
+from tiergarten.workloads.kernel import KERNELS, check_kernel, record, traffic_faults
 from tiergarten.workloads.recorders.kernel import NullRecorder
 from tiergarten.workloads.traffic import Traffic
 
@@ -61,7 +61,7 @@ def test_contract_refuses_a_wrong_formula_and_a_wrong_result(monkeypatch):
 
 
 def test_missing_and_extra_objects_are_both_faults():
-    assert _traffic_faults({"a": Traffic(1)}, {"b": Traffic(2)}) == [
+    assert traffic_faults({"a": Traffic(1)}, {"b": Traffic(2)}) == [
         "a: the trace reads 1 and writes 0 bytes, the formula says 0 and 0",
         "b: the trace reads 0 and writes 0 bytes, the formula says 2 and 0",
     ]

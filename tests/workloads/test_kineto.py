@@ -274,22 +274,31 @@ def test_files_of_two_runs_are_not_joined(tmp_path):
         read_program(tmp_path / "a.json")
 
 
-def test_spoiled_values_give_a_trace_or_a_refusal_never_a_traceback(tmp_path):
-    """One value of the recorded profile at a time is replaced by something of another kind."""
-    content = json.loads(gzip.decompress(KINETO.read_bytes()))
-    chance = random.Random(0)
-    places = [(event, key) for event in content["traceEvents"] for key in event]
-    places += [(event["args"], key) for event in content["traceEvents"] for key in event.get("args", {})]
-    for holder, key in chance.sample(places, 60):
-        right = holder[key]
-        holder[key] = chance.choice([None, -1, "x", [], {}, 1e300, [[2**50]], True])
-        (tmp_path / "x.json").write_text(json.dumps(content))
+def _places(content):
+    """(holder, key) of every value, at any depth."""
+    for key in content if isinstance(content, dict) else range(len(content)):
+        yield content, key
+        if isinstance(content[key], dict | list):
+            yield from _places(content[key])
+
+
+@pytest.mark.parametrize("file", [KINETO, OBSERVER], ids=["profile", "observer"])
+def test_spoiled_values_give_a_trace_or_a_refusal_never_a_traceback(tmp_path, file):
+    """One value at a time is replaced by something of another kind or size."""
+    content = json.loads(gzip.decompress(file.read_bytes()))
+    chance, spoiled = random.Random(0), tmp_path / "x.json"
+    wrong = [None, -1, "x", [], {}, 1e300, float("inf"), 2**70, [[2**50]], True]
+    refused = 0
+    for holder, key in chance.sample(list(_places(content)), 40):
+        right, holder[key] = holder[key], chance.choice(wrong)
+        spoiled.write_text(json.dumps(content))
         holder[key] = right
-        for observer in (None, OBSERVER):
+        for arguments in [(spoiled,), (spoiled, OBSERVER) if file is KINETO else (KINETO, spoiled)]:
             try:
-                assert read_kineto(tmp_path / "x.json", observer).problems() == []
+                assert read_program(*arguments).problems() == []
             except TraceError:
-                pass
+                refused += 1
+    assert 0 < refused < 80
 
 
 # --- what is known of operators ----------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """`tiergarten trace`: each command does its work, and bad input ends in a sentence."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tiergarten.cli.trace import app
-from tiergarten.sim.errors import TiergartenError
+from tiergarten.sim.errors import TiergartenError, TraceError
 from tiergarten.sim.trace_io import load_trace
 
 
@@ -46,6 +47,16 @@ def test_program_goes_to_chakra_and_back(tmp_path):
     run("export", tmp_path / "q.trace", "--out", tmp_path / "q.et.gz")
     run("import", tmp_path / "q.et.gz", "--out", tmp_path / "back.trace")
     assert (tmp_path / "back.trace").read_bytes() == (tmp_path / "q.trace").read_bytes()
+
+
+def test_profile_of_torch_becomes_a_trace_and_has_statistics(tmp_path):
+    profiles = Path(__file__).parent / "profiles"
+    out = tmp_path / "step.trace"
+    run("import", profiles / "kineto.json.gz", "--observer", profiles / "observer.json.gz", "--out", out)
+    assert len(load_trace(out).ops) == 19
+    assert json.loads(run("stats", out, "--json"))["read_share"] > 0.5
+    with pytest.raises(TraceError, match="not the same run|neither traceEvents|no traceEvents"):
+        run("import", profiles / "observer.json.gz", "--observer", profiles / "observer.json.gz", "--out", out)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""GPU demand paging: replay touches, sweep the working set, compare with measurements, draw vAttention's growth."""
+"""GPU demand paging: replay touches, draw sweeps, compare with measurements."""
 
 import json
 from pathlib import Path
@@ -36,14 +36,28 @@ def replay(
     from tiergarten.accelerators.paging.prefetch import PREFETCHERS
     from tiergarten.accelerators.paging.replay_policy import REPLAYS
     from tiergarten.accelerators.paging.touch_file import read_touches
-    from tiergarten.accelerators.paging.uvm import UvmConfig, UvmMachine
+    from tiergarten.accelerators.paging.uvm import Geometry, UvmConfig, UvmMachine
     from tiergarten.sim.errors import InputError, Problem, did_you_mean
     from tiergarten.sim.units import format_ps
 
-    if driver not in DRIVERS:
-        raise InputError(Problem(f"unknown driver {driver!r}. {did_you_mean(driver, DRIVERS)}", path="--driver"))
+    named: list[tuple[str, str, Any]] = [
+        ("--driver", driver, DRIVERS),
+        ("--prefetch", prefetch, PREFETCHERS.names()),
+        ("--eviction", eviction, EVICTORS.names()),
+        ("--replay-policy", replay_policy, REPLAYS.names()),
+    ]
+    problems = [
+        Problem(f"unknown name {name!r}. {did_you_mean(name, known)}", path=option)
+        for option, name, known in named
+        if name not in known
+    ]
+    device_bytes = _bytes(memory, "--memory")
+    if device_bytes < Geometry().block_bytes:
+        problems.append(Problem(f"holds no VABlock (2 MiB), got {memory!r}; give at least one", path="--memory"))
+    if problems:
+        raise InputError(problems)
     config = UvmConfig(
-        device_bytes=_bytes(memory, "--memory"),
+        device_bytes=device_bytes,
         costs=DRIVERS[driver],
         prefetcher=PREFETCHERS.get(prefetch)(),
         evictor=EVICTORS.get(eviction)(),
@@ -66,12 +80,8 @@ def replay(
 
 
 @app.command()
-def sweep(
-    pattern: Annotated[
-        list[str] | None, typer.Option(help="Patterns; give it once per pattern. All when left out.")
-    ] = None,
-    factor: Annotated[list[float] | None, typer.Option(help="Working set over memory; give it once per value.")] = None,
-    prefetch: Annotated[list[str] | None, typer.Option(help="on, off or both (default).")] = None,
+def figure(
+    folder: Annotated[Path, typer.Argument(help="Folder of a sweep over a paging scenario.")],
     measured: Annotated[
         Path | None, typer.Option(help="Reference file whose section `rtx5090_oversub` is drawn as points.")
     ] = None,
@@ -79,61 +89,41 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time of a pass against the working set on an RTX 5090, as a figure (PNG, PDF and CSV).
+    """Draw a sweep of over-subscription, vAttention or weight streaming (PNG, PDF and CSV).
 
-    Example:  tiergarten paging sweep --pattern sequential --factor 0.75 --factor 1.25 --prefetch on
+    Example:  tiergarten paging figure runs/oversubscription-sweep-0123abcd --measured reference/paging.yaml
     """
-    from dataclasses import replace
-
     import pandas as pd
 
-    from tiergarten.accelerators.paging.oversubscription import PREFETCHING, SweepMachine, run_point
-    from tiergarten.accelerators.paging.patterns import PATTERNS
     from tiergarten.accelerators.paging.verification import PATTERN_NAMES, read_reference
-    from tiergarten.cli.progress import Bar
-    from tiergarten.reports.paging import oversubscription
+    from tiergarten.reports.folder import RunFolder
+    from tiergarten.reports.paging import DRAWERS, MEASURED, kind_of, oversubscription
     from tiergarten.reports.render import save
-    from tiergarten.sim.errors import InputError, Problem, did_you_mean
+    from tiergarten.sim.errors import InputError, Problem
 
-    for choice in prefetch or []:
-        if choice not in PREFETCHING:
-            message = f"unknown value {choice!r}. {did_you_mean(choice, PREFETCHING)}"
-            raise InputError(Problem(message, path="--prefetch"))
-    patterns = pattern or list(ORDER)
-    for name in patterns:
-        PATTERNS.get(name)
-    sections = read_reference(measured) if measured else {}
-    wanted = [(p, x, f) for x in prefetch or list(PREFETCHING) for p in patterns for f in factor or FACTORS]
-    rows: list[dict[str, Any]] = []
-    with Bar("paging", quiet or as_json) as bar:
-        for name, choice, size in wanted:
-            machine = SweepMachine()
-            machine = replace(machine, config=replace(machine.config, prefetcher=PREFETCHING[choice]))
-            point = run_point(name, size, machine, passes=2)
-            rows.append({"pattern": name, "prefetch": choice, "factor": size, "pass_ms": point.pass_ps / 1e9})
-            bar.update(len(rows) / len(wanted))
-    points = [
-        {"pattern": PATTERN_NAMES[kind], "factor": float(size), "pass_ms": float(value)}
-        for ident, value in sections.get("rtx5090_oversub", {}).items()
-        for kind, _, size in [ident.partition("_")]
-        if kind in PATTERN_NAMES
-    ]
-    drawn = oversubscription(pd.DataFrame(rows), pd.DataFrame(points, columns=["pattern", "factor", "pass_ms"]))
+    sweep = RunFolder.open(folder)
+    kind = kind_of(sweep)
+    if kind not in DRAWERS:
+        message = f"is a sweep of kind {kind!r}; there are figures for {', '.join(DRAWERS)}"
+        raise InputError(Problem(message, file=str(folder)))
+    if measured is None:
+        drawn = DRAWERS[kind](sweep)
+    elif kind == "uvm":
+        points = [
+            {"pattern": PATTERN_NAMES[name], "factor": float(size), "pass_ms": float(value)}
+            for ident, value in read_reference(measured).get("rtx5090_oversub", {}).items()
+            for name, _, size in [ident.partition("_")]
+            if name in PATTERN_NAMES
+        ]
+        drawn = oversubscription(sweep, pd.DataFrame(points, columns=MEASURED))
+    else:
+        raise InputError(Problem(f"there are no measured points for a sweep of kind {kind!r}", path="--measured"))
     out.mkdir(parents=True, exist_ok=True)
     picture = save(drawn, out)
     if as_json:
-        print(json.dumps({"figure": str(picture), "points": rows, "measured": points}))
+        print(json.dumps({"figure": str(picture), "points": json.loads(drawn.data.to_json(orient="records"))}))
     elif not quiet:
-        table = Table("pattern", "prefetch", "working set / memory", "ms per pass")
-        for row in rows:
-            table.add_row(row["pattern"], row["prefetch"], f"{row['factor']:g}", f"{row['pass_ms']:,.3f}")
-        screen = console()
-        screen.print(table)
-        screen.print(f"Figure: {picture}", highlight=False)
-
-
-FACTORS = [0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5]
-ORDER = ("sequential", "strided", "random", "pointer_chase")
+        console().print(f"Figure: {picture}", highlight=False)
 
 
 @app.command()
@@ -184,61 +174,6 @@ def _print_comparisons(found: list[Any]) -> None:
             screen.print(
                 f"outside: {c.section}, {c.name}: {c.ours:.4g} {c.unit}, reference {c.theirs:.4g}", highlight=False
             )
-
-
-@app.command()
-def vattention(
-    group: Annotated[str, typer.Option(help="Size of a page group.")] = "2 MiB",
-    requests: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Requests that decode together, three of each length.")
-    ] = 30,
-    iterations: Annotated[int, typer.Option(min=2, max=1_000_000, help="Decode iterations.")] = 150,
-    compute: Annotated[str, typer.Option(help="Time that an iteration computes.")] = "40 ms",
-    out: Out = Path("runs"),
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Decode iterations of Yi-34B on two GPUs while KV memory grows, mapped in time and ahead of time, as a figure.
-
-    Example:  tiergarten paging vattention --group "64 KiB" --requests 32
-    """
-    import pandas as pd
-
-    from tiergarten.accelerators.paging.vattention import (
-        YI_34B_TP2,
-        PageGroups,
-        VAttention,
-        growth_timeline,
-        visible_iterations_ps,
-    )
-    from tiergarten.reports.paging import vattention_growth
-    from tiergarten.reports.render import save
-    from tiergarten.sim.errors import InputError, Problem
-    from tiergarten.sim.units import parse_ps
-
-    groups = PageGroups(YI_34B_TP2, _bytes(group, "--group"))
-    try:
-        compute_ps = parse_ps(compute)
-    except ValueError as error:
-        raise InputError(Problem(str(error), path="--compute")) from error
-    prompts = [1920 + 12 * (number // 3) for number in range(requests)]
-    memory = sum(groups.request_bytes(tokens + iterations) for tokens in prompts) + groups.request_bytes(1)
-    mapping = growth_timeline(VAttention(groups, memory, requests + 1), prompts, iterations).mapping_ps
-    frames = []
-    for mode, overlapped in (("synchronous", False), ("overlapped", True)):
-        wall = visible_iterations_ps([compute_ps] * iterations, mapping.tolist(), overlapped) / 1e9
-        frames.append(pd.DataFrame({"mode": mode, "iteration": range(iterations), "wall_ms": wall}))
-    data = pd.concat(frames, ignore_index=True)
-    out.mkdir(parents=True, exist_ok=True)
-    picture = save(vattention_growth(data), out)
-    longest = {str(mode): float(mine["wall_ms"][mine["iteration"] > 0].max()) for mode, mine in data.groupby("mode")}
-    if as_json:
-        print(json.dumps({"figure": str(picture), "longest_decode_iteration_ms": longest}))
-    elif not quiet:
-        screen = console()
-        for mode, ms in longest.items():
-            screen.print(f"longest decode iteration, {mode}: {ms:.3g} ms", highlight=False)
-        screen.print(f"Figure: {picture}", highlight=False)
 
 
 def _bytes(text: str, option: str) -> int:

@@ -57,7 +57,7 @@ def stats(
         from tiergarten.reports.trace_statistics import trace_figure
 
         plot.mkdir(parents=True, exist_ok=True)
-        save(trace_figure(file.name, tables), plot)
+        save(trace_figure(file.name, _summary(found), tables), plot)
     if as_json:
         print(json.dumps({**_summary(found), **{name: table.to_dict("list") for name, table in tables.items()}}))
     else:

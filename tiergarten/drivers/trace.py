@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.replay import Pace, PlacementRule, Replay
+from tiergarten.roofline import roofline
 from tiergarten.sim.errors import TiergartenError, did_you_mean
 from tiergarten.sim.params import InputFile, Share, StrictModel, configured
 from tiergarten.sim.trace import Trace
@@ -77,6 +78,7 @@ class TraceReplay(Driver):
         for key, tier in named.items():
             if tier not in scenario.tiers:
                 found.append((key, f"unknown tier {tier!r}. {did_you_mean(tier, scenario.tiers)}"))
+        found += route_problems(scenario, ((key, params.near, tier) for key, tier in named.items()))
         if params.device is not None and params.device not in scenario.devices:
             found.append(
                 (
@@ -97,12 +99,17 @@ class TraceReplay(Driver):
         """Replay to the end."""
         trace, trace_hash = self._trace(machine.seed)
         work = self._work()
-        replay = Replay(machine, trace, self._pace(machine), self.policies.placement)
+        pace = self._pace(machine)
+        replay = Replay(machine, trace, pace, self.policies.placement)
         replay.start()
         machine.run()
         replay.require_finished()
-        metrics = {"work_done": work.count, "work_unit": work.unit, **replay.metrics()}
-        return Output(metrics=metrics, states_ps=replay.states_ps(), trace_hash=trace_hash)
+        metrics = {"work_done": work.amount, "work_unit": work.unit, **replay.metrics()}
+        tables = {}
+        if pace.flops_per_s is not None:
+            device = (self.params.device, pace.flops_per_s)
+            tables = roofline(machine.system, trace, device, pace.near, replay.spans_ps())
+        return Output(metrics, tables, replay.states_ps(), trace_hash)
 
     def _pace(self, machine: Machine) -> Pace:
         params = self.params
@@ -115,7 +122,7 @@ class TraceReplay(Driver):
         params = self.params
         if params.tokens is not None:
             return Work(params.tokens)
-        return Work(1, "run") if params.kernel is None else _kernel(params.kernel).work  # type: ignore[no-any-return]
+        return Work(1, "run") if params.kernel is None else _kernel(params.kernel).work
 
     def _trace(self, seed: int) -> tuple[Trace, str]:
         params = self.params

@@ -18,7 +18,7 @@ from tiergarten.accelerators.paging.prefetch import PREFETCHERS
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.thrashing import ThrashDetection
 from tiergarten.accelerators.paging.uvm import MAX_PAGES, FaultHardware, Geometry, UvmConfig, UvmMachine, UvmResult
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
 from tiergarten.paged_traffic import HISTORY_ROWS, PagedTiers, place_pages, replay_history
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
@@ -60,7 +60,10 @@ class UvmParams(StrictModel):
     parked_per_utlb: int = Field(56, gt=0, le=10_000, description="Faults that a uTLB keeps in flight.")
     batch: int = Field(256, gt=0, le=1 << 20, description="Faults that the driver fetches at a time.")
     fault_buffer: int = Field(8192, gt=0, le=1 << 24, description="Entries of the fault buffer.")
-    touch: Ps = Field(138, description="Time of a touch that hits, over the whole GPU.")
+    touch: Ps = Field(137, description="Time of a touch that hits, over the whole GPU.")
+    l2: Bytes = Field(0, description="The GPU's cache: passes whose lines fit it touch at its rate. 0 = none.")
+    l2_touch: Ps = Field(5, description="The same for a line that the GPU's cache holds.")
+    launch: Ps = Field(0, description="Time of a pass that touches nothing.")
 
 
 class UvmPolicies(StrictModel):
@@ -94,7 +97,6 @@ class Uvm(Driver):
     """
 
     Params = UvmParams
-    keeps_own_time = True
     Policies = UvmPolicies
     params: UvmParams
     policies: UvmPolicies
@@ -106,6 +108,7 @@ class Uvm(Driver):
             for key, name in (("memory", params.memory), ("host", params.host))
             if name not in scenario.tiers
         ]
+        problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if params.driver not in DRIVERS:
             problems.append(
                 ("workload.driver", f"unknown driver {params.driver!r}. {did_you_mean(params.driver, DRIVERS)}")
@@ -140,8 +143,9 @@ class Uvm(Driver):
         device, host = (
             tier.capacity * tier.count for tier in (scenario.tiers[params.memory], scenario.tiers[params.host])
         )
-        if params.reserved >= device:
-            problems.append(("workload.reserved", f"leaves nothing of the tier's {format_bytes(device)}"))
+        if device - params.reserved < Geometry().block_bytes:
+            text = f"leaves less than a VABlock ({format_bytes(Geometry().block_bytes)}) of the tier's {format_bytes(device)}"
+            problems.append(("workload.reserved", text))
         elif params.working_set > MAX_PAGES * Geometry().page_bytes:
             text = f"at most {format_bytes(MAX_PAGES * Geometry().page_bytes)} can be simulated"
             problems.append(("workload.working_set", text))
@@ -170,7 +174,10 @@ class Uvm(Driver):
         if not results:
             results.append(UvmResult(machine.engine.now_ps, dict.fromkeys(memory.counts(), 0)))
         return Output(
-            metrics=_metrics(params, results[-1]),
+            metrics={
+                "gpu_memory_bytes": machine.system.tier(params.memory).capacity_bytes,
+                **_metrics(params, results[-1]),
+            },
             tables={"series/passes": _table(results)},
             states_ps={"gpu": _states(machine.engine.now_ps, memory)},
         )
@@ -197,7 +204,14 @@ class Uvm(Driver):
             host_bytes=host.capacity_bytes,
             costs=costs,
             hardware=FaultHardware(
-                params.utlbs, params.parked_per_utlb, params.fault_buffer, params.batch, params.touch
+                params.utlbs,
+                params.parked_per_utlb,
+                params.fault_buffer,
+                params.batch,
+                params.touch,
+                params.l2,
+                params.l2_touch,
+                params.launch,
             ),
             prefetcher=PREFETCHERS.get(policies.prefetch)(),
             prefetcher_when_full=PREFETCHERS.get(when_full)() if when_full else None,
@@ -217,14 +231,18 @@ class Uvm(Driver):
         if self.policies.hint == BULK_PREFETCH:
             for allocation in range(len(memory.num_pages)):
                 memory.prefetch(allocation)
-                yield from replay_history(machine, self._tiers, memory)
+                if not (yield from replay_history(machine, self._tiers, memory)):
+                    return
         for _ in made.warm_up:
             memory.touch(made.warm_up_lanes(memory))
-            yield from replay_history(machine, self._tiers, memory)
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
         for number in range(self.params.passes):
             result = memory.touch(made.pass_lanes(memory), is_repeat=number > 0)
-            yield from replay_history(machine, self._tiers, memory)
-            results.append(result)
+            began_ps = machine.engine.now_ps
+            if not (yield from replay_history(machine, self._tiers, memory)):
+                return
+            results.append(replace(result, time_ps=machine.engine.now_ps - began_ps))
             machine.progress((number + 1) / self.params.passes)
 
 
@@ -236,6 +254,7 @@ def _rate(system: System, source: str, destination: str) -> float:
 
 def _metrics(params: UvmParams, last: UvmResult) -> dict[str, float | int | str | None]:
     return {
+        "working_set_bytes": params.working_set,
         "pass_ms": last.time_ps / 1e9,
         "working_set_bytes_per_s": params.working_set * PS_PER_S / max(last.time_ps, 1),
         "faults": last["fault_entries"],
@@ -248,7 +267,7 @@ def _metrics(params: UvmParams, last: UvmResult) -> dict[str, float | int | str 
 
 
 def _table(results: list[UvmResult]) -> pa.Table:
-    columns: dict[str, Any] = {"pass": np.arange(len(results)), "ms": np.array([r.time_ps / 1e9 for r in results])}
+    columns: dict[str, Any] = {"pass": np.arange(len(results)), "pass_ms": np.array([r.time_ps / 1e9 for r in results])}
     columns |= {name: np.array([r[name] for r in results]) for name in results[0].counts}
     return pa.table(columns)
 

@@ -20,6 +20,7 @@ from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import InputError, UnknownNameError, did_you_mean
 from tiergarten.sim.params import PositiveBytes, PositivePs, Share, StrictModel
 from tiergarten.sim.trace import Role
+from tiergarten.sim.units import format_bytes
 
 if TYPE_CHECKING:
     from tiergarten.scenario.schema import ScenarioSchema
@@ -67,13 +68,22 @@ class VAttentionDecode(Driver):
         if min(self.params.prompts) <= 0:
             problems.append(("workload.prompts", "every prompt needs a token or more"))
         try:
-            self._groups()
+            groups = self._groups()
         except UnknownNameError as error:
             problems.append(("workload.model", str(error)))
         except InputError as error:
             problems += [
-                ("workload." + problem.path.removeprefix("kv."), problem.message) for problem in error.problems
+                ("workload." + problem.path.removeprefix("kv.").replace("group_bytes", "group"), problem.message)
+                for problem in error.problems
             ]
+        if problems:
+            return problems
+        tier = scenario.tiers[self.params.memory]
+        memory_bytes = int(tier.capacity * tier.count * self.params.kv_share)
+        needed = sum(groups.request_bytes(tokens + self.params.iterations - 1) for tokens in self.params.prompts)
+        if needed > memory_bytes:
+            text = f"grow to {format_bytes(needed)} of KV memory; {self.params.kv_share:.0%} of {self.params.memory} are {format_bytes(memory_bytes)}"
+            problems.append(("workload.prompts", text))
         return problems
 
     def _groups(self) -> PageGroups:

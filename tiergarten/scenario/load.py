@@ -226,10 +226,10 @@ def _cross_checks(tree: Tree, schema: ScenarioSchema) -> Iterable[Problem]:
         if name in schema.tiers:
             yield tree.problem(("switches", name), "is the name of a tier too")
     for index, fault in enumerate(schema.faults):
-        if fault.link not in schema.links:
-            yield tree.problem(
-                ("faults", index, "link"), f"unknown link {fault.link!r}. {did_you_mean(fault.link, schema.links)}"
-            )
+        for key, known in (("link", schema.links), ("tier", schema.tiers)):
+            named = getattr(fault, key)
+            if named is not None and named not in known:
+                yield tree.problem(("faults", index, key), f"unknown {key} {named!r}. {did_you_mean(named, known)}")
     for name, tier in schema.tiers.items():
         if tier.device is not None and tier.device not in schema.devices:
             yield tree.problem(

@@ -160,15 +160,20 @@ class SwitchConfig(StrictModel):
 
 
 class FaultConfig(StrictModel):
-    """A link that fails or degrades for a time."""
+    """A link that fails or degrades for a time, or a tier that takes no writes."""
 
-    link: str = Field(description="Name of the link; both directions are affected.")
+    link: str | None = Field(None, description="Name of the link; both directions are affected.")
+    tier: str | None = Field(None, description="Instead of `link`: the tier that is read-only.")
     at: Ps = Field(description="When it begins.")
     until: PositivePs | None = Field(None, description="When it ends; absent = never.")
-    share: float = Field(0.0, ge=0, lt=1, description="Part of the rate that is left; 0 = down.")
+    share: float = Field(0.0, ge=0, lt=1, description="Part of the link's rate that is left; 0 = down.")
 
     @model_validator(mode="after")
-    def _ends_after_it_begins(self) -> "FaultConfig":
+    def _makes_sense(self) -> "FaultConfig":
+        if (self.link is None) == (self.tier is None):
+            raise ValueError("needs `link` or `tier`, not both")
+        if self.tier is not None and self.share:
+            raise ValueError("`share` means nothing to a tier: it is read-only or not")
         if self.until is not None and self.until <= self.at:
             raise ValueError("`until` must come after `at`")
         return self
@@ -220,8 +225,10 @@ class RangeConfig(StrictModel):
 class SweepConfig(StrictModel):
     """Which values to try."""
 
-    mode: Literal["grid", "zip"] = Field(
-        "grid", description="grid: every combination; zip: first with first, second with second."
+    mode: Literal["grid", "zip", "one-at-a-time"] = Field(
+        "grid",
+        description="grid: every combination; zip: first with first, second with second; one-at-a-time: the scenario as it "
+        "is, then each value of each key alone, with a figure of what each change does.",
     )
     set: dict[str, list[Any] | RangeConfig] = Field(min_length=1, description="Dotted keys with the values to try.")
 
@@ -237,7 +244,9 @@ class ScenarioSchema(StrictModel):
     tiers: dict[Name, TierConfig] = Field(min_length=1, description="Memory tiers, nearest first.")
     switches: dict[Name, SwitchConfig] = Field({}, description="Where links meet beside tiers.")
     links: dict[Name, LinkConfig] = Field({}, description="Links between tiers and switches.")
-    faults: list[FaultConfig] = Field([], max_length=10_000, description="Links that fail or degrade, and when.")
+    faults: list[FaultConfig] = Field(
+        [], max_length=10_000, description="Links that fail or degrade, tiers that are read-only, and when."
+    )
     workload: WorkloadConfig = Field(description="What runs.")
     policies: dict[str, Any] = Field(
         {}, description="Placement, eviction, prefetch and scheduling policies; keys depend on the workload."

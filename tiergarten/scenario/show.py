@@ -27,8 +27,8 @@ def tier_graph(schema: ScenarioSchema) -> str:
         lines += [f"   {' ' * (width // 2)}|  {text}" for text in joined]
     for fault in schema.faults:
         until = f"until {format_ps(fault.until)}" if fault.until is not None else "for good"
-        state = f"has {fault.share:.0%} of its rate" if fault.share else "is down"
-        lines.append(f"  fault: {fault.link} {state} from {format_ps(fault.at)} {until}")
+        state = "is read-only" if fault.tier else f"has {fault.share:.0%} of its rate" if fault.share else "is down"
+        lines.append(f"  fault: {fault.link or fault.tier} {state} from {format_ps(fault.at)} {until}")
     lines += ["", f"  workload: {schema.workload.kind} {_inline(schema.workload.params)}"]
     if schema.policies:
         lines.append(f"  policies: {_inline(schema.policies)}")

@@ -1,7 +1,7 @@
 """DRAMsim3's traces: `<hexadecimal address> READ|WRITE <cycle>` (umd-memsys/DRAMsim3, trace-based CPU)."""
 
+from tiergarten.sim.text_numbers import MAX_ADDRESS, MAX_TICK, number
 from tiergarten.workloads.addresses import Request, address_formats
-from tiergarten.workloads.addresses.numbers import MAX_ADDRESS, MAX_TICK, number
 
 
 @address_formats.register("dramsim3")

@@ -45,15 +45,23 @@ def read_addresses(
         return load_address_trace(path)
     chosen = address_formats.get(format_name)() if format_name else None
     reader = _Reader(str(path), chosen, align_bytes)
+    number = 0
     try:
         with _open_text(path) as stream:
             for number, line in enumerate(_lines(stream), start=1):
                 reader.take(number, line)
     except (OSError, EOFError, zlib.error) as error:
-        what = "the gzip data is damaged or cut short" if _is_gzip(path) else f"cannot be read: {error}"
-        raise TraceError([*reader.problems, Problem(what, str(path))]) from error
+        reason = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        if _is_gzip(path):
+            size = Path(path).stat().st_size
+            reason = f"the gzip data is damaged or cut short after {number} lines ({size} bytes are there)"
+        raise TraceError([*reader.problems, Problem(reason, str(path))]) from error
+    except _LongLineError as error:
+        problem = Problem(f"is not text: a line of more than {MAX_LINE} characters", str(path), line=number + 1)
+        raise TraceError([*reader.problems, problem]) from error
     except UnicodeDecodeError as error:
-        raise TraceError([*reader.problems, Problem(f"is not text: {error.reason}", str(path))]) from error
+        reason = f"is not text: byte {error.object[error.start]:#04x}, at most {error.start} bytes after line {number}"
+        raise TraceError([*reader.problems, Problem(reason, str(path))]) from error
     return reader.trace(tick_ps)
 
 
@@ -75,6 +83,10 @@ def write_addresses(trace: AddressTrace, path: str | Path, format_name: str | No
     lines = [chosen.line(Request(*row)) for row in zip(*columns, strict=True)]
     content = "".join(line + "\n" for line in lines).encode()
     write_atomically(path, gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
+
+
+class _LongLineError(Exception):
+    """A line that no address trace has."""
 
 
 class _Reader:
@@ -150,5 +162,5 @@ def _open_text(path: str | Path) -> TextIO:
 def _lines(stream: TextIO) -> Iterator[str]:
     while line := stream.readline(MAX_LINE + 1):
         if len(line) > MAX_LINE:
-            raise UnicodeDecodeError("ascii", b"", 0, 1, f"a line of more than {MAX_LINE} characters")
+            raise _LongLineError
         yield line

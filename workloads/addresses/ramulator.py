@@ -1,7 +1,7 @@
 """Ramulator's load-store traces: `LD <address>` or `ST <address>`, decimal or 0x; no times (Ramulator 2, LoadStoreTrace)."""
 
+from tiergarten.sim.text_numbers import MAX_ADDRESS, number
 from tiergarten.workloads.addresses import Request, address_formats
-from tiergarten.workloads.addresses.numbers import MAX_ADDRESS, number
 
 
 @address_formats.register("ramulator")

@@ -192,7 +192,9 @@ def _parse(data: bytes, file: str) -> tuple[dict[str, Any], list[Node]]:
             else:
                 nodes.append(_parse_node(message))
     except (ValueError, UnicodeDecodeError) as error:
-        raise TraceError(Problem(f"message at byte {begin}: {error}", file)) from error
+        raise TraceError(
+            Problem(f"is no Chakra trace, or a damaged one: message at byte {begin}: {error}", file)
+        ) from error
     if not nodes:
         raise TraceError(Problem("holds no node", file))
     return metadata, nodes

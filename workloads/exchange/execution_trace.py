@@ -97,7 +97,7 @@ def read_nodes(content: Any, file: str) -> list[Node]:
     for place, node in enumerate(content["nodes"]):
         try:
             nodes.append(_node(node))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             ident = node.get("id", "?") if isinstance(node, dict) else "?"
             reason = f"cannot be understood: {type(error).__name__}: {error}"
             raise TraceError(Problem(reason, file, path=f"nodes.{place} (id {ident})")) from error

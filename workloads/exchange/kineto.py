@@ -303,7 +303,7 @@ class _Reading:
         if event.is_operator and self.is_operation(event):
             try:
                 operation = self.operation(event, in_optimizer=in_optimizer)
-            except (TypeError, ValueError, KeyError, IndexError) as error:
+            except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
                 reason = f"cannot be understood: {type(error).__name__}: {error}"
                 raise TraceError(Problem(reason, self.profile.file, path=f"traceEvents.{event.place}")) from error
             if operation.inputs or operation.outputs:

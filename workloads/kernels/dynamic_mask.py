@@ -50,6 +50,7 @@ class DynamicMask:
         q = normal(rng, (self.num_heads, self.head_dim), self.dtype)
         k, v = (normal(rng, (self.num_kv_heads, self.tokens, self.head_dim), self.dtype) for _ in range(2))
         mask_weights = rng.standard_normal((self.num_kv_heads, self.head_dim + 1)).astype(np.float32)
+        mask_weights /= np.float32(np.sqrt(self.head_dim))  # so that the mask does not saturate
         mask_weights[:, -1] = -0.5
         task = decode_needles(rng, self.num_heads, self.num_kv_heads, self.tokens, self.head_dim)
         found = task.recall(self._attend(NullRecorder(), (task.q[:, 0], task.k, task.v), mask_weights)[:, None])
@@ -88,7 +89,7 @@ class DynamicMask:
         for head in range(self.num_heads):
             keys, values = (rows[head // group].astype(np.float64) for rows in (k, v))
             w = mask_weights[head // group].astype(np.float64)
-            bias = np.exp(w[-1] * np.log1p(np.exp(values @ w[:-1])))
+            bias = np.exp(w[-1] * np.log1p(np.exp(values @ w[:-1]))).astype(np.float32)  # as the mask is stored
             hidden = np.argsort(-bias, kind="stable")[self.keep :]
             logits = keys @ q[head].astype(np.float64) / np.sqrt(self.head_dim) + bias
             logits[hidden] = -np.inf
@@ -110,5 +111,6 @@ class DynamicMask:
 
 
 def _bias(values: Array, weights: Array) -> Array:
-    """float32[T]: exp(a·softplus(v·w)) of value rows [T, D]; weights holds w, then a."""
-    return np.exp(weights[-1] * np.logaddexp(np.float32(0), values.astype(np.float32) @ weights[:-1]))
+    """float32[T]: exp(a·softplus(v·w)) of value rows [T, D], rounded once; weights holds w, then a."""
+    w = np.asarray(weights).astype(np.float64)
+    return np.exp(w[-1] * np.logaddexp(0.0, values.astype(np.float64) @ w[:-1])).astype(np.float32)

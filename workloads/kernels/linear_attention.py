@@ -75,13 +75,10 @@ class LinearAttention:
             out[:, here] = features_q @ sums[:, :-1] / (weight + np.float32(EPSILON))
 
     def _reference(self, q: np.ndarray, k: np.ndarray, v: np.ndarray, conv: np.ndarray) -> np.ndarray:
-        q, k, v = (rows.astype(np.float64) for rows in (q, k, v))
-        products = np.maximum(q, 0) @ np.maximum(k, 0).swapaxes(1, 2)
         number = np.arange(q.shape[1]) // self.block
-        products *= number[:, None] >= number[None, :]
-        mixed = v.copy()
-        mixed[:, 1:] += conv * v[:, :-1]
-        return products @ mixed / (products.sum(axis=-1, keepdims=True) + EPSILON)
+        seen = number[:, None] >= number[None, :]
+        q, k, v = (rows.astype(np.float64) for rows in (q, k, v))
+        return np.stack([_dense(q[head], k[head], v[head], conv, seen) for head in range(self.num_heads)])
 
     def bytes_formula(self, counts: Mapping[str, int]) -> dict[str, Traffic]:
         """State once in and once out per block, whatever came before; tokens once."""
@@ -98,3 +95,11 @@ class LinearAttention:
             "last_token": Traffic(last, last),
             "out": Traffic(0, values * 4),
         }
+
+
+def _dense(q: np.ndarray, k: np.ndarray, v: np.ndarray, conv: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """One head: [T, D] from all products of features, a T×T matrix."""
+    products = np.maximum(q, 0) @ np.maximum(k, 0).T * seen
+    mixed = v.copy()
+    mixed[1:] += conv * v[:-1]
+    return products @ mixed / (products.sum(axis=-1, keepdims=True) + EPSILON)

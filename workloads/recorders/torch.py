@@ -52,7 +52,7 @@ class TorchRecorder(TorchDispatchMode):
     """Use as a context manager around the program; `trace()` gives what was recorded.
 
     Roles come from the model's parameters and buffers (weights), from its gradients, from the optimizer's state, and from
-    caches that the model returns as `past_key_values`; `mark` sets them by hand. What the program brings along is input.
+    caches that the model takes or returns as `past_key_values`; `mark` sets them by hand. What the program brings along is input.
 
     A tensor that lies in more than `max_runs` pieces (half of each of a million heads) is recorded as that many: as many
     bytes, each piece standing for its neighbours. On the meta device attention is the fused kernel that it would be on

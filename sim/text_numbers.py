@@ -1,4 +1,4 @@
-"""Whole numbers as address files write them, checked."""
+"""Whole numbers as text traces write them, checked."""
 
 from typing import Final
 
