@@ -5,7 +5,7 @@ and everything that waits for that page is translated when it arrives. A dirty e
 """
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
-from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_lpn, ppn_of_lpn
+from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_first_read, plane_of_lpn, ppn_of_lpn
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Entry, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
@@ -187,11 +187,11 @@ def translate_read(m, t):
     lpn = m[t + Txn.LPN]
     ppn = ppn_of_lpn(m, lpn)
     if ppn == NONE:
-        plane = plane_of_lpn(m, lpn)
+        plane = plane_of_first_read(m, lpn)
         ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
         put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
         put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[t + Txn.SECTORS])
-        put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 1)
+        put(m, lpn_at(m, lpn) + Lpn.UNPROGRAMMED, 1)
         if not m[Param.IDEAL_MAPPING]:
             put(m, entry_at(m, lpn) + Entry.DIRTY, 1)
         if full:
@@ -221,7 +221,7 @@ def translate_write(m, t):
     ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
     put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
     put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[lpn_at(m, lpn) + Lpn.SECTORS] | sectors)
-    put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 0)
+    put(m, lpn_at(m, lpn) + Lpn.UNPROGRAMMED, 1)
     place(m, t, ppn)
     if full:
         collect_if_needed(m, plane, ppn % m[Param.PAGES])
