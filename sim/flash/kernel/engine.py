@@ -141,9 +141,9 @@ def page_read(m, t):
     if related != NONE:  # the sectors that a write needs
         m[related + Txn.WAITS_FOR] = 0
         m[related + Txn.RELATED] = NONE
-    elif source == Source.MAPPING:
+    if source == Source.MAPPING:
         map_page_arrived(m, m[t + Txn.LPN])
-    else:
+    elif related == NONE:
         if m[Param.CACHE_READS]:
             keep_read_page(m, t)
         part_done(m, m[t + Txn.REQUEST])

@@ -398,8 +398,9 @@ class MapPage(IntEnum):
     PPN_1 = 0
     ARRIVING_HEAD_1 = 1
     ARRIVING_TAIL_1 = 2
-    DEPARTING = 3
-    WORDS = 4
+    DEPARTING = 3  # 1 = written back; its entries are at hand
+    ARRIVING = 4  # 1 = being read
+    WORDS = 8
 
 
 class Slot(IntEnum):
