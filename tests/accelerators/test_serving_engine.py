@@ -242,18 +242,21 @@ def test_laws_hold_on_random_machines(requests, blocks, policy, write, rate, max
     check_serving_laws(requests, blocks, policy, write, rate, 1000, limits=BatchLimits(max_requests, 16))
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    REQUESTS,
-    st.lists(st.integers(7, 12), min_size=2, max_size=4),
-    st.sampled_from(list(WriteMode)),
-    st.sampled_from([1e5, 1e6, 1e7]),
-    st.dictionaries(st.integers(1, 3), st.integers(0, 300_000_000), min_size=1),
-)
-def test_laws_hold_when_levels_wear_out(requests, blocks, write, rate, worn_at_ps):
-    """Slow links, so that copies wait for room when the level below turns read-only: no later write reaches it, no block is lost."""
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(list(WriteMode)), st.integers(1, 80), st.integers(1, 80))
+def test_laws_hold_when_levels_wear_out(seed, write, first_tenth_ms, second_tenth_ms):
+    """Slow links, so that copies wait for room when the level below turns read-only: no later write reaches it, no block is lost.
+
+    In more than half of such machines with write-on-evict a copy that waits is turned away.
+    """
+    draws = np.random.default_rng(seed)
+    requests = [
+        (draws.integers(0, 3, draws.integers(2, 6)).tolist(), int(draws.integers(0, 40_000_000)), 0, int(draws.integers(1, 4)))
+        for _ in range(40)
+    ]  # fmt: skip
+    worn_at_ps = {1: first_tenth_ms * 10**8, 2: second_tenth_ms * 10**8}
     served = check_serving_laws(
-        requests, blocks, "lru", write, rate, limits=BatchLimits(3, 16), worn_at_ps=worn_at_ps.items()
+        requests, (10, 6, 8, 30), "lru", write, 1e6, limits=BatchLimits(3, 16), worn_at_ps=worn_at_ps.items()
     )
     log = logged(served.system)
     for level, time_ps in worn_at_ps.items():
