@@ -232,6 +232,7 @@ def _lay_out(config: DriveConfig, header: Memory, max_requests: int, max_sectors
         (Param.PLANE_AT, geometry.num_planes * Plane.WORDS),
         (Param.THREAD_AT, config.host.threads),
         (Param.PLANE_MAP_AT, geometry.num_planes),
+        (Param.FIRST_READ_MAP_AT, geometry.num_planes),
         (Param.SAMPLE_AT, 64),
         (Param.BATCH_AT, pages + 64),
         (Param.LINK_AT, 2 * link_capacity),
@@ -288,6 +289,7 @@ def empty_drive(config: DriveConfig, max_requests: int, max_sectors: int, queue_
     draws = Mrg32k3a(COLLECTION_SEED).uniform(int(m[Param.NUM_RANDOM]))
     table(m, Param.RANDOM_AT, 1, len(draws))[:, 0] = (draws * 2**DRAW_BITS).astype(np.int64)
     _wire(m)
+    _place_first_reads(m, config)
     _open_blocks(m)
     if not config.mapping.ideal:
         _store_mapping_table(m)
@@ -325,6 +327,21 @@ def _wire(m: Memory) -> None:
     block = table(m, Param.BLOCK_AT, Block.WORDS, num_planes * blocks)
     block[:, Block.PLANE] = m[Param.PLANE_AT] + np.arange(len(block)) // blocks * Plane.WORDS
     block[:, Block.FIRST_PPN] = np.arange(len(block)) * m[Param.PAGES]
+
+
+def _place_first_reads(m: Memory, config: DriveConfig) -> None:
+    """Pages read before they were written lie where a write would put them.
+
+    Except for MQSim's order DWCP: there it takes the plane from its table of die numbers, past the end of it where a die has more
+    planes than a chip has dies. Builds with the GNU C library find 0 there.
+    """
+    num_planes = int(m[Param.PLANES])
+    home = table(m, Param.PLANE_MAP_AT, 1, num_planes)[:, 0]
+    place = table(m, Param.FIRST_READ_MAP_AT, 1, num_planes)[:, 0]
+    place[:] = home
+    if config.mapping.plane_order == "DWCP" and not m[Param.MODERN]:
+        plane_in_die = (home - m[Param.PLANE_AT]) // Plane.WORDS % m[Param.PLANES_PER_DIE]
+        place[:] = home - np.where(plane_in_die < m[Param.DIES], 0, plane_in_die) * Plane.WORDS
 
 
 def _open_blocks(m: Memory) -> None:

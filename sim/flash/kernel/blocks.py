@@ -94,6 +94,12 @@ def plane_of_lpn(m, lpn):
 
 
 @njit(cache=True)
+def plane_of_first_read(m, lpn):
+    """Plane of a logical page that is read before it was ever written."""
+    return m[m[Param.FIRST_READ_MAP_AT] + lpn % m[Param.PLANES]]
+
+
+@njit(cache=True)
 def ppn_of_lpn(m, lpn):
     """Physical page of a logical page, NONE if it was never written."""
     return m[lpn_at(m, lpn) + Lpn.PPN_1] - 1

@@ -291,11 +291,11 @@ def sectors_in_cache(m, t):
 def keep_read_page(m, t):
     """READ_CACHE: keep a page just read.
 
-    Outside modern mode, as in MQSim: a page that was never written has no name on flash, so all of these share one slot that no read finds.
+    Outside modern mode, as in MQSim: a page that is not programmed yet has no name on flash, so all of these share one slot that no read finds.
     """
     lpn = m[t + Txn.LPN]
     dirty = ONLY_COPY
-    if m[lpn_at(m, lpn) + Lpn.UNWRITTEN] and not m[Param.MODERN]:
+    if m[lpn_at(m, lpn) + Lpn.UNPROGRAMMED] and not m[Param.MODERN]:
         lpn = m[Param.NUM_LPNS]
         dirty = CLEAN
     slot = m[lpn_at(m, lpn) + Lpn.SLOT_1] - 1

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from tiergarten.sim.flash.kernel.blocks import erase_block
+from tiergarten.sim.flash.kernel.blocks import erase_block, ppn_of_lpn
 from tiergarten.sim.flash.kernel.borrow import borrowed
 from tiergarten.sim.flash.kernel.cache import keep_read_page, next_dram_access, write_back_evicted, written_back
 from tiergarten.sim.flash.kernel.channel import pages_ready, send_waiting_page, start_array
@@ -30,6 +30,7 @@ from tiergarten.sim.flash.kernel.layout import (
     Channel,
     Glob,
     List,
+    Lpn,
     MapPage,
     Op,
     Param,
@@ -40,7 +41,7 @@ from tiergarten.sim.flash.kernel.layout import (
 )
 from tiergarten.sim.flash.kernel.mapping import enqueue_placed, map_page_arrived, translate_or_wait, unlock
 from tiergarten.sim.flash.kernel.pcie import TO_DEVICE, TO_HOST
-from tiergarten.sim.flash.kernel.records import free_txn, map_page_at, note_readiness, plane_at, take_first
+from tiergarten.sim.flash.kernel.records import free_txn, lpn_at, map_page_at, note_readiness, plane_at, take_first
 from tiergarten.sim.flash.kernel.scheduler import close_batch, open_batch, visit_units
 from tiergarten.sim.flash.kernel.suspension import IN_ARRAY, giving_way_ns, resume_if_quiet
 from tiergarten.sim.jit import njit
@@ -140,9 +141,9 @@ def page_read(m, t):
     if related != NONE:  # the sectors that a write needs
         m[related + Txn.WAITS_FOR] = 0
         m[related + Txn.RELATED] = NONE
-    elif source == Source.MAPPING:
+    if source == Source.MAPPING:
         map_page_arrived(m, m[t + Txn.LPN])
-    else:
+    elif related == NONE:
         if m[Param.CACHE_READS]:
             keep_read_page(m, t)
         part_done(m, m[t + Txn.REQUEST])
@@ -158,6 +159,8 @@ def page_programmed(m, t):
         return
     block = m[t + Txn.BLOCK]
     add(m, block + Block.PROGRAMS, -1)
+    if source != Source.MAPPING and ppn_of_lpn(m, m[t + Txn.LPN]) == m[block + Block.FIRST_PPN] + m[t + Txn.PAGE]:
+        put(m, lpn_at(m, m[t + Txn.LPN]) + Lpn.UNPROGRAMMED, 0)
     start_if_quiet(m, block, m[t + Txn.PAGE])
     if source == Source.MAPPING:
         put(m, map_page_at(m, m[t + Txn.LPN]) + MapPage.DEPARTING, 0)

@@ -174,6 +174,7 @@ class Param(IntEnum):
     LEAST_GOOD_BLOCKS = 143
     LANE_BYTES_PER_NS = 145  # bits of a float64
     DRAM_PAIR_NS = 146  # bits of a float64
+    FIRST_READ_MAP_AT = 147
     HEAP_AT = 149
     UNIT_AT = 150
     CHANNEL_AT = 151
@@ -374,7 +375,7 @@ class Lpn(IntEnum):
     BEHIND_TAIL_1 = 4
     SLOT_1 = 5
     WINDOW = 6
-    UNWRITTEN = 7  # 1 = got its place from a read
+    UNPROGRAMMED = 7  # 1 = its place holds no data: given by a read, or by a write that is still under way
     WORDS = 8
 
 
@@ -397,8 +398,9 @@ class MapPage(IntEnum):
     PPN_1 = 0
     ARRIVING_HEAD_1 = 1
     ARRIVING_TAIL_1 = 2
-    DEPARTING = 3
-    WORDS = 4
+    DEPARTING = 3  # 1 = written back; its entries are at hand
+    ARRIVING = 4  # 1 = being read
+    WORDS = 8
 
 
 class Slot(IntEnum):

@@ -5,7 +5,7 @@ and everything that waits for that page is translated when it arrives. A dirty e
 """
 
 from tiergarten.sim.flash.geometry import SECTOR_BYTES
-from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_lpn, ppn_of_lpn
+from tiergarten.sim.flash.kernel.blocks import invalidate, next_page, plane_of_first_read, plane_of_lpn, ppn_of_lpn
 from tiergarten.sim.flash.kernel.garbage import RESERVED_BLOCKS, collect_if_needed
 from tiergarten.sim.flash.kernel.journal import add, put
 from tiergarten.sim.flash.kernel.layout import NONE, Block, Entry, Glob, Lpn, MapPage, Op, Param, Plane, Source, Txn
@@ -74,28 +74,53 @@ def touch_entry(m, lpn):
 
 
 @njit(cache=True)
-def write_back_map_page(m, page):
-    """Read the translation page, merge the dirty entries that are cached, write it to a new place."""
+def clean_entries(m, page):
+    """Take the dirty cached entries of a translation page along, each as a use of it; returns the bytes to be read for the clean ones.
+
+    As in MQSim only sectors with a cached clean entry count.
+    """
     per_page = m[Param.ENTRIES_PER_MAP_PAGE]
+    entry_bytes = m[Param.PAGE_BYTES] // per_page
+    sectors = 0
     for lpn in range(page * per_page, min((page + 1) * per_page, m[Param.NUM_LPNS])):
-        put(m, entry_at(m, lpn) + Entry.DIRTY, 0)
+        if m[entry_at(m, lpn) + Entry.STATE] == PRESENT:
+            if m[entry_at(m, lpn) + Entry.DIRTY]:
+                put(m, entry_at(m, lpn) + Entry.DIRTY, 0)
+                touch_entry(m, lpn)
+            else:
+                sectors |= 1 << ((lpn - page * per_page) * entry_bytes // SECTOR_BYTES)
+    return count_sectors(sectors) * SECTOR_BYTES
+
+
+@njit(cache=True)
+def write_back_map_page(m, page):
+    """Read the translation page, merge the dirty entries that are cached, write it to a new place.
+
+    Outside modern mode, as in MQSim, the write never leaves its queue: nothing tells it that its read is over. The page
+    stays on its way out for good, and its entries are to be had at once as soon as no read of it is under way.
+    """
+    num_bytes = clean_entries(m, page)
     old = m[map_page_at(m, page) + MapPage.PPN_1] - 1
-    if old == NONE or m[map_page_at(m, page) + MapPage.DEPARTING]:
+    if old == NONE or (m[Param.MODERN] and m[map_page_at(m, page) + MapPage.DEPARTING]):
         return
     put(m, map_page_at(m, page) + MapPage.DEPARTING, 1)
+    put(m, map_page_at(m, page) + MapPage.ARRIVING, 1)
     open_batch(m)
-    write = new_txn(m, Op.PROGRAM, Source.MAPPING, page, m[Param.PAGE_BYTES], 0)
-    read = new_txn(m, Op.READ, Source.MAPPING, page, m[Param.PAGE_BYTES], 0)
+    read = new_txn(m, Op.READ, Source.MAPPING, page, num_bytes, 0)
     place(m, read, old)
-    m[read + Txn.RELATED] = write
-    m[write + Txn.WAITS_FOR] = 1
     plane = plane_of_lpn(m, page)
     invalidate(m, old)
     ppn, full = next_page(m, plane, Plane.MAPPING_BLOCK, -(page + 1))
     put(m, map_page_at(m, page) + MapPage.PPN_1, ppn + 1)
-    place(m, write, ppn)
     enqueue(m, read)
-    enqueue(m, write)
+    if m[Param.MODERN]:
+        write = new_txn(m, Op.PROGRAM, Source.MAPPING, page, m[Param.PAGE_BYTES], 0)
+        place(m, write, ppn)
+        m[read + Txn.RELATED] = write
+        m[write + Txn.WAITS_FOR] = 1
+        enqueue(m, write)
+    else:
+        add(m, block_of_ppn(m, ppn) + Block.PROGRAMS, 1)
     m[Glob.MAPPING_READS] += 1
     m[Glob.MAPPING_WRITES] += 1
     if full:
@@ -149,7 +174,7 @@ def request_entry(m, lpn):
     if stored == NONE:
         add_entry(m, lpn, PRESENT)
         return True
-    if m[map_page_at(m, page) + MapPage.ARRIVING_HEAD_1]:
+    if m[map_page_at(m, page) + MapPage.ARRIVING]:
         if m[entry_at(m, lpn) + Entry.STATE] == ABSENT:
             add_entry(m, lpn, ARRIVING)
             expect_entry(m, page, lpn)
@@ -159,6 +184,7 @@ def request_entry(m, lpn):
         return True
     add_entry(m, lpn, ARRIVING)
     expect_entry(m, page, lpn)
+    put(m, map_page_at(m, page) + MapPage.ARRIVING, 1)
     open_batch(m)
     read = new_txn(m, Op.READ, Source.MAPPING, page, SECTOR_BYTES, 0)
     place(m, read, m[map_page_at(m, page) + MapPage.PPN_1] - 1)
@@ -187,11 +213,11 @@ def translate_read(m, t):
     lpn = m[t + Txn.LPN]
     ppn = ppn_of_lpn(m, lpn)
     if ppn == NONE:
-        plane = plane_of_lpn(m, lpn)
+        plane = plane_of_first_read(m, lpn)
         ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
         put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
         put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[t + Txn.SECTORS])
-        put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 1)
+        put(m, lpn_at(m, lpn) + Lpn.UNPROGRAMMED, 1)
         if not m[Param.IDEAL_MAPPING]:
             put(m, entry_at(m, lpn) + Entry.DIRTY, 1)
         if full:
@@ -221,7 +247,7 @@ def translate_write(m, t):
     ppn, full = next_page(m, plane, Plane.DATA_BLOCK, lpn + 1)
     put(m, lpn_at(m, lpn) + Lpn.PPN_1, ppn + 1)
     put(m, lpn_at(m, lpn) + Lpn.SECTORS, m[lpn_at(m, lpn) + Lpn.SECTORS] | sectors)
-    put(m, lpn_at(m, lpn) + Lpn.UNWRITTEN, 0)
+    put(m, lpn_at(m, lpn) + Lpn.UNPROGRAMMED, 1)
     place(m, t, ppn)
     if full:
         collect_if_needed(m, plane, ppn % m[Param.PAGES])
@@ -337,6 +363,7 @@ def map_page_arrived(m, page):
     """A translation page was read: its entries are there, what waited for them is translated, reads of an entry before writes."""
     open_batch(m)
     lpn = m[map_page_at(m, page) + MapPage.ARRIVING_HEAD_1] - 1
+    put(m, map_page_at(m, page) + MapPage.ARRIVING, 0)
     put(m, map_page_at(m, page) + MapPage.ARRIVING_HEAD_1, 0)
     put(m, map_page_at(m, page) + MapPage.ARRIVING_TAIL_1, 0)
     while lpn != NONE:
