@@ -10,9 +10,9 @@ import sys
 import time
 from dataclasses import replace
 
-from rich.console import Console
 from rich.table import Table
 
+from tiergarten.cli.console import console
 from tiergarten.workloads.kernel import KERNELS, record, traffic_faults
 from tiergarten.workloads.traffic import traffic
 
@@ -92,7 +92,7 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "kernel" else "right")
     for name in names:
         table.add_row(*measured(name))
-    Console().print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from tiergarten.cli.console import console
 from tiergarten.scenario.load import load_scenario
 from tiergarten.sim.prefix import prefix_tree
 from tiergarten.simulate import simulate
@@ -71,7 +71,7 @@ def main() -> None:
         seconds = time.process_time() - start
         ratio = result.metrics["elapsed_s"] / seconds
         table.add_row(f"timed replay, {model} on 8 GPUs", f"{seconds:.1f}", f"{ratio:.0f} x real time")
-    Console(width=110).print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from tiergarten.cli.console import console
 from tiergarten.scenario import load_scenario
 from tiergarten.sim.trace import Role, Trace
 from tiergarten.sim.trace_io import load_trace, save_trace
@@ -232,7 +232,7 @@ def _print(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console().print(table)
 
 
 if __name__ == "__main__":

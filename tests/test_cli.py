@@ -36,6 +36,11 @@ def test_run_compare_report_and_json(tmp_path: Path) -> None:
     assert (row["first"], row["second"]) == (first["metrics"]["hit_rate"], second["metrics"]["hit_rate"])
     shown = tiergarten(tmp_path, "compare", first["folder"], second["folder"]).stdout
     assert "hit_rate" in shown
+    for run in (first, second):
+        host = json.loads((tmp_path / run["folder"] / "host.json").read_text())
+        took, rate = host["simulate_s"], host["simulated_s_per_s"]
+        name = Path(run["folder"]).name
+        assert f"{name}: simulated in {took:.3g} s, {rate:.3g} simulated seconds per second" in shown.replace("\n", " ")
     page = json.loads(tiergarten(tmp_path, "report", first["folder"], "--json").stdout)["report"]
     assert (tmp_path / page).read_text().startswith("<!doctype html>")
     assert tiergarten(tmp_path, "run", "kv-agent", "--quiet", "--no-figures").stdout == ""

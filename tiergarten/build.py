@@ -1,6 +1,7 @@
 """From a scenario to a machine: the only place where tiers, links, devices and models are put together."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tiergarten.driver import Machine
@@ -11,6 +12,7 @@ from tiergarten.scenario.wire import build_wire
 from tiergarten.sim.availability import Availability, Fault
 from tiergarten.sim.dma import Dma
 from tiergarten.sim.engine import Engine
+from tiergarten.sim.errors import InputError
 from tiergarten.sim.link import Link, LinkSpec
 from tiergarten.sim.memory import memory_models
 from tiergarten.sim.placement import Placement
@@ -36,7 +38,12 @@ def build_tier(engine: Engine, name: str, scenario: Scenario) -> Tier:
     config = schema.tiers[name]
     spec = tier_spec(name, config)
     model_class, params = component_params(memory_models, config.model, scenario.base)
-    model = model_class.build(spec, params, schema.run.seed)  # type: ignore[attr-defined]
+    try:
+        model = model_class.build(spec, params, schema.run.seed)  # type: ignore[attr-defined]
+    except InputError as error:
+        raise InputError(
+            [problem if problem.file else replace(problem, path=f"tiers.{name}.model") for problem in error.problems]
+        ) from error
     return Tier(engine, spec, model, availability(fault for fault in schema.faults if fault.tier == name))
 
 

@@ -258,6 +258,7 @@ def _breakdown_table(machine: Machine, output: Output, elapsed_ps: int) -> pa.Ta
 
 def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str, Any]:
     metrics: dict[str, Any] = {"transfers": len(c[Column.ID]), "transfers_in_flight_at_end": c.in_flight}
+    tells_bytes = len(c[Column.ID]) > 0  # a workload that computes its own time moves none, which is not 0 J
     energies_j: list[float] = []
     for name, tier in machine.system.tiers.items():
         totals = {}
@@ -268,7 +269,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
         peak = sum(timeline.peak for (t, _), timeline in machine.placement.timelines.items() if t == name)
         metrics[f"tier_{name}_peak_occupancy_bytes"] = min(peak, tier.capacity_bytes)
         metrics |= {f"tier_{name}_{key}": value for key, value in tier.wear_metrics(machine.engine.now_ps).items()}
-        if tier.spec.energy_pj_per_bit is not None:
+        if tells_bytes and tier.spec.energy_pj_per_bit is not None:
             metrics[f"tier_{name}_energy_j"] = sum(totals.values()) * 8 * tier.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"tier_{name}_energy_j"])
         if tier.spec.cost_usd_per_gb is not None:
@@ -281,7 +282,7 @@ def _machine_metrics(machine: Machine, c: _Columns, elapsed_ps: int) -> dict[str
             total += moved
             metrics[f"link_{name}_{direction}_bytes"] = moved
             metrics[f"link_{name}_{direction}_busy_share"] = min(1.0, server.occupied_ps / elapsed_ps)
-        if link.spec.energy_pj_per_bit is not None:
+        if tells_bytes and link.spec.energy_pj_per_bit is not None:
             metrics[f"link_{name}_energy_j"] = total * 8 * link.spec.energy_pj_per_bit * 1e-12
             energies_j.append(metrics[f"link_{name}_energy_j"])
     if energies_j:

@@ -46,6 +46,8 @@ class Admission:
     reloaded_bytes: int = 0
     reloads: list[tuple[int, int]] = field(default_factory=list)
     """(level, time) of every reload that it waited for, in order of time."""
+    recomputed: list[Gate] = field(default_factory=list)
+    """Of blocks that it was to reload and computes instead, for others who wait for them."""
 
 
 class KvTiers:
@@ -146,6 +148,8 @@ class KvTiers:
     def computed(self, admission: Admission) -> None:
         """The request's prefill is done: its blocks can be hit from now on and are copied down."""
         self._computing.difference_update(admission.own)
+        for gate in admission.recomputed:
+            gate.open()
         if self._write is WriteMode.THROUGH:
             self._copy_down(0, admission.path, admission.request)
 
@@ -230,10 +234,14 @@ class KvTiers:
         gone = Gate()
         self._leaving[index].update(dict.fromkeys(moving, gone))
 
-        def left() -> None:
+        def left(arrived: set[int]) -> None:
             for block in moving:
-                self._placement.remove(level.name, block)
+                drop = self._placement.remove if block in arrived else self._placement.discard
+                drop(level.name, block)
                 del self._leaving[index][block]
+            turned_away = len(moving) - len(arrived)
+            self.dropped_blocks[index] += turned_away
+            self.demoted_blocks[index] -= turned_away
             gone.open()
 
         after(gates, lambda: self._move(index, moving, Cause.EVICTION, now, left))
@@ -251,10 +259,10 @@ class KvTiers:
         for block in kept:
             level.hold(block)
 
-        def copied() -> None:
+        def copied(arrived: set[int]) -> None:
             for block in kept:
                 level.release(block)
-            self._copy_down(index + 1, moving, now)
+            self._copy_down(index + 1, [block for block in moving if block in arrived], now)
             self._released()
 
         after(gates, lambda: self._move(index, moving, Cause.WRITEBACK, now, copied))
@@ -268,7 +276,7 @@ class KvTiers:
         entering: list[int] = []
         leaving: list[int] = []
         gates: list[Gate] = []
-        if not self._system.tiers[level.name].takes_writes(self._engine.now_ps):
+        if not self._takes_blocks(level):
             return entering, gates
         for block in blocks:
             leaving += self._evict(level, level.block_bytes, block, now)
@@ -283,22 +291,67 @@ class KvTiers:
         self._leave(index, leaving, now)
         return entering, gates + self._room_gates(index)
 
-    def _move(self, index: int, blocks: list[int], cause: Cause, request: int, done: Callable[[], None]) -> None:
-        """Copy blocks to the next level in one transfer, now that there is room."""
+    def _takes_blocks(self, level: Level) -> bool:
+        """Whether the level's tier takes writes now: it may be read-only or worn out."""
+        return self._system.tiers[level.name].takes_writes(self._engine.now_ps)
+
+    def _move(
+        self, index: int, blocks: list[int], cause: Cause, request: int, done: Callable[[set[int]], None]
+    ) -> None:
+        """Copy blocks to the next level in one transfer, now that there is room; `done` is told which have arrived.
+
+        None arrives where the next level has become read-only while they waited for the room.
+        """
         level, below = self.levels[index], self.levels[index + 1]
 
         def arrived(_: Event) -> None:
             for block in blocks:
                 below.release(block)
                 self._arriving[index + 1].pop(block).open()
-            done()
+            done(set(blocks))
 
+        if not self._takes_blocks(below):
+            self._turn_away(index + 1, blocks)
+            done(set())
+            return
         size = len(blocks) * level.block_bytes
         transfer = self._system.transfer(level.name, below.name, size, cause, Role.KV, request)
         for block in blocks:
             self._placement.add(below.name, block, below.block_bytes, Role.KV, transfer.id)
         assert transfer.callbacks is not None
         transfer.callbacks.append(arrived)
+
+    def _turn_away(self, index: int, blocks: list[int]) -> None:
+        """Take back what a level had promised. A request that was to reload a block from there finds out in `_recompute`."""
+        level = self.levels[index]
+        for block in blocks:
+            level.release(block)
+            if not level.is_held(block):
+                level.remove(block)
+            self._arriving[index].pop(block).open()
+
+    def _recompute(self, admission: Admission, sources: dict[int, list[int]]) -> None:
+        """If a block has not arrived where the request was to reload it from, its prefix ends there and it computes the rest."""
+        lost = {
+            block
+            for index, blocks in sources.items()
+            for block in blocks
+            if not self._placement.holds(self.levels[index].name, block)
+        }
+        if not lost:
+            return
+        kept = next(place for place, block in enumerate(admission.path) if block in lost)
+        del admission.hit_levels[kept:]
+        beyond = set(admission.path[kept:])
+        for index, blocks in sources.items():
+            level = self.levels[index]
+            for block in beyond.intersection(blocks):
+                level.release(block)
+                if block in lost:
+                    level.remove(block)
+                admission.recomputed.append(self._loading.pop(block)[1])
+                self._computing.add(block)
+            blocks[:] = [block for block in blocks if block not in beyond]
 
     def _bring_in(
         self,
@@ -310,6 +363,7 @@ class KvTiers:
         """Everything that had to leave is gone: book the request's bytes and start the reloads."""
         first = self.levels[0]
         has_room, ready = tell
+        self._recompute(admission, sources)
         has_room(admission)
         reloaded = {block for blocks in sources.values() for block in blocks}
         for block in admission.own:
@@ -319,6 +373,8 @@ class KvTiers:
             self._placement.add(first.name, ("request", admission.request), admission.private_bytes, Role.KV)
         gates = []
         for level, blocks in sources.items():
+            if not blocks:
+                continue
             gates += [self._loading[block][1] for block in blocks]
             self._reload(admission, level, blocks)
         for level, gate in waits:

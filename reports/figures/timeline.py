@@ -52,7 +52,7 @@ class Timeline:
         tiers, links = (table[table["bin_ps"] > 0] for table in (tiers, links))
         if tiers.empty or links.empty:
             raise NothingToDrawError("no bin has a length")
-        data = pd.concat([_tier_lanes(tiers), _link_lanes(links, folder)], ignore_index=True)
+        data = pd.concat([_tier_lanes(tiers, folder), _link_lanes(links, folder)], ignore_index=True)
         if not (data.loc[~data["state"].isin([WAITING, FAULT]), "value"] > 0).any():
             raise NothingToDrawError("no byte was moved")
         used = data.groupby(["lane", "state"])["value"].transform("max") > 0
@@ -90,7 +90,7 @@ class Timeline:
         if (data["state"] == WAITING).any():
             text += " Below each link, the mean number of transfers that were requested and not yet started."
         if (data["state"] == FAULT).any():
-            text += " Shaded: the part of a link's rate that is missing while it is down or degraded."
+            text += " Shaded: the part of a link's rate that is missing while it is down or degraded, and when a tier takes no writes."
         omitted = int(data["lanes_omitted"].max())
         return text + (f" The {omitted} least used lanes are left out." if omitted else "")
 
@@ -108,14 +108,17 @@ def _rows(lane: str, state: str, bins: pd.DataFrame, value: Series, omitted: int
     )
 
 
-def _tier_lanes(table: pd.DataFrame) -> pd.DataFrame:
+def _tier_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
     kept, omitted = busiest(table.assign(all=table["read_bytes"] + table["write_bytes"]), "tier", "all", MAX_TIERS)
     wide = rebin(table, ["tier"], ["read_bytes", "write_bytes"])
+    events = None if folder.missing("events") else folder.table("events")
     parts = []
     for tier in kept:
         bins = wide[wide["tier"] == tier]
         for state in ("read", "write"):
             parts.append(_rows(tier, state, bins, _per_s(bins[f"{state}_bytes"], bins), omitted))
+        if events is not None:
+            parts.append(_rows(tier, FAULT, bins, _missing(events, tier, bins), omitted))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -156,12 +159,12 @@ def _link_lanes(table: pd.DataFrame, folder: RunFolder) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _missing(events: pd.DataFrame, link: str, bins: pd.DataFrame) -> Series:
-    """The part of the link's rate that faults take away, as a mean over each bin."""
+def _missing(events: pd.DataFrame, resource: str, bins: pd.DataFrame) -> Series:
+    """The part of a link's rate, or of a tier's time for writes, that faults take away, as a mean over each bin."""
     starts = bins["bin_start_ps"].to_numpy(float)
     lengths = bins["bin_ps"].to_numpy(float)
     missing = np.zeros(len(bins))
-    for event in events[events["resource"] == link].itertuples():
+    for event in events[events["resource"] == resource].itertuples():
         inside = np.minimum(starts + lengths, event.end_ps) - np.maximum(starts, event.start_ps)
         missing += np.maximum(inside, 0.0) / lengths * (1 - event.share)
     return np.minimum(missing, 1.0)

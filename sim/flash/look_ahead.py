@@ -52,10 +52,6 @@ class LookingAheadDrive:
         push_event(m, at_queue_ns, Event.HOST_READY, request)
         self.outstanding += 1
 
-    def wear_out_at(self, time_ns: int) -> None:
-        """Inject a fault: the drive turns read-only at that time, which must lie ahead."""
-        push_event(self.memory, time_ns, Event.WORN_OUT, 0)
-
     def is_worn_out(self, now_ns: int) -> bool:
         """Whether the drive has turned read-only by now."""
         if self._saved is None or self.memory[Glob.NOW] < now_ns:

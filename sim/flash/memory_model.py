@@ -38,8 +38,6 @@ class Array:
     """Fixed time of that copy."""
     cycles_used: int = 0
     """Erases that every block has behind it."""
-    worn_at_ps: int = NEVER_PS
-    """A fault: the drives turn read-only at that time, worn or not."""
 
     @property
     def capacity_bytes(self) -> int:
@@ -61,8 +59,6 @@ class FlashModel:
         self._bounce_free_ps = 0
         for flash_drive in self._drives:
             age(flash_drive.memory, array.cycles_used)
-            if array.worn_at_ps != NEVER_PS:
-                flash_drive.wear_out_at(-(-array.worn_at_ps // PS_PER_NS))
 
     def refuses_writes(self, now_ps: int) -> bool:
         """Whether a drive has turned read-only by now: the array takes what is under way and nothing new."""

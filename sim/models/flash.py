@@ -16,7 +16,7 @@ from tiergarten.sim.flash.presets import PRESETS, preset, with_capacity
 from tiergarten.sim.memory import DeterminateModel, memory_models
 from tiergarten.sim.params import InputFile, PositiveBytes, PositivePs, PositiveRate, StrictModel
 from tiergarten.sim.tier import TierSpec
-from tiergarten.sim.units import NEVER_PS, PS_PER_NS, PS_PER_S
+from tiergarten.sim.units import PS_PER_NS, PS_PER_S
 
 
 class FlashParams(StrictModel):
@@ -52,9 +52,6 @@ class FlashCycleModel:
         bounce_latency: PositivePs = Field(10_000_000, description="Fixed time of that copy.")
         endurance: int = Field(0, ge=0, lt=10**9, description="Erases after which a block is retired; 0 = never.")
         cycles_used: int = Field(0, ge=0, lt=10**9, description="Erases that every block has behind it at the start.")
-        worn_at: PositivePs | None = Field(
-            None, description="Fault: from this time on the drives are read-only, as if worn out."
-        )
 
         @field_validator("stripe", "max_command")
         @classmethod
@@ -85,7 +82,6 @@ class FlashCycleModel:
                 params.bounce_bandwidth if bounces else 0.0,
                 params.bounce_latency if bounces else 0,
                 params.cycles_used,
-                NEVER_PS if params.worn_at is None else params.worn_at,
             )
         )
 

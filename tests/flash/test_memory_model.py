@@ -192,16 +192,6 @@ def test_wear_is_counted(tiny_drive) -> None:
     assert "worn_out_s" not in wear
 
 
-def test_an_injected_fault_turns_the_drive_read_only_at_its_time(tiny_drive) -> None:
-    model = FlashModel(Array(tiny_drive(), worn_at_ps=10**9))
-    assert not model.refuses_writes(10**9 - 1)
-    model.submit(10**9 - 1, AccessBatch.one(0, 0, 4096, True))
-    assert model.next_completion_ps() > 10**9
-    assert model.refuses_writes(10**9)
-    assert model.advance(10**12).ids.tolist() == [0], "what was started before is still taken"
-    assert model.metrics(10**12)["worn_out_s"] == 1e-3
-
-
 def test_long_accesses_are_not_looked_through_at_once(tiny_drive) -> None:
     """Asked again at each time that it names, an access of many commands ends when it ends in one go."""
     array = Array(tiny_drive(), max_command_bytes=4096)

@@ -353,3 +353,9 @@ def test_a_replaced_result_is_the_new_one(small: Path, tmp_path: Path) -> None:
     assert result.save(tmp_path / "runs") == folder
     assert not (folder / "note.txt").exists()
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
+
+
+def test_a_run_that_moves_no_bytes_claims_no_energy() -> None:
+    metrics = simulate(load_scenario("paging/vattention-growth")).metrics
+    assert metrics["transfers"] == 0
+    assert not [name for name in metrics if name.endswith("energy_j")]

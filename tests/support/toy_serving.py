@@ -19,6 +19,7 @@ from tiergarten.sim.prefix import prefix_tree
 from tiergarten.sim.system import System
 from tiergarten.sim.tier import Tier, TierSpec
 from tiergarten.sim.trace import RequestTrace
+from tiergarten.sim.units import NEVER_PS
 from tiergarten.testing import any_candidate
 
 TOY = ModelShape(layers=1, hidden=8, heads=2, kv_heads=1, head_size=4, feed_forward=16, vocabulary=32)
@@ -41,6 +42,20 @@ def trace_of(paths, arrivals_ps=None, inputs=None, outputs=None):
         BLOCK_TOKENS if counts.any() else 0,
         "toy",
     )
+
+
+class WornMemory(AnalyticModel):
+    """Refuses writes from a given time on."""
+
+    def __init__(self, spec, worn_out_ps):
+        super().__init__(spec)
+        self.worn_out_ps = worn_out_ps
+
+    def refuses_writes(self, now_ps):
+        return now_ps >= self.worn_out_ps
+
+    def metrics(self, now_ps):
+        return {}
 
 
 @dataclass
@@ -70,8 +85,12 @@ def serve(
     latency_ps=0,
     costs=COSTS,
     limits=BatchLimits(max_requests=64, max_tokens=1000),
+    worn_at_ps=(),
 ):
-    """Serve `trace` with a cache of `blocks[k]` blocks in level k, levels chained by equal links."""
+    """Serve `trace` with a cache of `blocks[k]` blocks in level k, levels chained by equal links.
+
+    `worn_at_ps` gives for levels by number when they turn read-only for good and refuse every later write.
+    """
     clock = Engine()
     names = [f"level{k}" for k in range(len(blocks))]
     specs = [TierSpec(name, "ddr", count * BLOCK_BYTES, 1e18, 1e18) for name, count in zip(names, blocks, strict=True)]
@@ -81,7 +100,9 @@ def serve(
         )
         for k in range(len(blocks) - 1)
     ]
-    system = System(clock, [Tier(clock, spec, AnalyticModel(spec)) for spec in specs], links)
+    worn_at_ps = dict(worn_at_ps)
+    memories = [WornMemory(spec, worn_at_ps.get(k, NEVER_PS)) for k, spec in enumerate(specs)]
+    system = System(clock, [Tier(clock, spec, memory) for spec, memory in zip(specs, memories, strict=True)], links)
     placement = Placement(clock, system.tiers)
     tree = prefix_tree(trace) if len(trace.block_ids) else None
     levels = []
