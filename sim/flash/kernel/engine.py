@@ -275,8 +275,6 @@ def handle(m, kind, about, number):
         start_closed_loop(m)
     elif kind == Event.CONTROLLER_DONE:
         serve(m, about)
-    elif kind == Event.WORN_OUT:
-        turn_read_only(m)
     else:
         submit_or_wait(m, about)
 

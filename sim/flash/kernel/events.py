@@ -48,7 +48,6 @@ class Event(IntEnum):
     DRAM_DONE = 5
     CONTROLLER_DONE = 6
     HOST_READY = 7
-    WORN_OUT = 8
 
 
 @njit(cache=True)
