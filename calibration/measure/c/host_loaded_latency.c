@@ -90,7 +90,8 @@ static int measure_slice(char **at, size_t steps, int num_threads, Slice *slice)
     return is_good;
 }
 
-static void measure_point(char **at, int read_percent, long nops, int num_threads, Options options) {
+/* Prints the point; 0 if too few slices were left alone by other work. A walk on the stand-in keeps every slice. */
+static int measure_point(char **at, int read_percent, long nops, int num_threads, Options options) {
     double latencies[MAX_SLICES], rates[MAX_SLICES], shares[MAX_SLICES];
     int wanted = options.is_stand_in ? 3 : options.is_quick ? 9 : 25, kept = 0, disturbed = 0;
     size_t steps = options.is_stand_in ? 500 : 3000; /* half a millisecond: shorter than a scheduler's turn */
@@ -99,17 +100,18 @@ static void measure_point(char **at, int read_percent, long nops, int num_thread
     *at = chase(*at, steps);
     while (kept < wanted && disturbed < 20 * wanted) {
         Slice slice;
-        if (measure_slice(at, steps, num_threads, &slice)) {
+        if (measure_slice(at, steps, num_threads, &slice) || options.is_stand_in) {
             latencies[kept] = slice.latency_ns;
             rates[kept] = slice.bytes_per_ns;
             shares[kept++] = slice.read_percent;
         } else disturbed++;
     }
-    if (kept < 3) return;
+    if (kept < 3) return 0;
     Quartiles latency = quartiles(latencies, kept), rate = quartiles(rates, kept), share = quartiles(shares, kept);
     printf("%d,%ld,%.4f,%.4f,%.4f,%.3f,%.3f,%.3f,%.2f,%d,%d\n", read_percent, nops, rate.median, rate.low, rate.high,
            latency.median, latency.low, latency.high, share.median, kept, disturbed);
     fflush(stdout);
+    return 1;
 }
 
 int main(int count, char **words) {
@@ -135,9 +137,14 @@ int main(int count, char **words) {
          "latency_high_ns,achieved_read_percent,repeats,disturbed");
     static const long all_nops[] = {200000, 20000, 5000, 2000, 1200, 800, 500, 300, 200, 140, 90, 60, 40, 20, 10, 0};
     int num_nops = sizeof all_nops / sizeof *all_nops, step = options.is_stand_in ? 8 : options.is_quick ? 3 : 1;
+    int points = 0;
     for (int read_percent = 100; read_percent >= 50; read_percent -= options.is_quick || options.is_stand_in ? 25 : 10)
-        for (int n = 0; n < num_nops; n += step) measure_point(&at, read_percent, all_nops[n], num_threads, options);
+        for (int n = 0; n < num_nops; n += step) points += measure_point(&at, read_percent, all_nops[n], num_threads, options);
     atomic_store(&is_over, 1);
     for (int t = 0; t < num_threads; t++) pthread_join(traffic[t].thread, 0);
+    if (!points) {
+        fputs("other work on this machine took a core from every slice; measure again when it is quieter\n", stderr);
+        return 1;
+    }
     return 0;
 }
