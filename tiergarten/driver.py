@@ -16,7 +16,7 @@ from tiergarten.accelerators.device import DeviceSpec
 from tiergarten.sim import seeds
 from tiergarten.sim.chooser import Chooser
 from tiergarten.sim.engine import Engine
-from tiergarten.sim.errors import TiergartenError, UnreachableError
+from tiergarten.sim.errors import TiergartenError, UnreachableError, did_you_mean
 from tiergarten.sim.params import StrictModel
 from tiergarten.sim.placement import Placement
 from tiergarten.sim.registry import Registry
@@ -140,6 +140,15 @@ class Driver(ABC):
     @abstractmethod
     def run(self, machine: Machine) -> Output:
         """Run the workload to its end on a fresh machine."""
+
+
+def tier_problems(scenario: "ScenarioSchema", named: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Problems of tiers that a workload names, by dotted key."""
+    return [
+        (key, f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
+        for key, name in named.items()
+        if name not in scenario.tiers
+    ]
 
 
 def route_problems(scenario: "ScenarioSchema", pairs: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:

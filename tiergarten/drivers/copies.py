@@ -7,9 +7,8 @@ from typing import Any
 from pydantic import Field
 from simpy.events import Event
 
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.sim.engine import Process
-from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
 from tiergarten.sim.transfer import Cause
 from tiergarten.sim.transfer_log import Column
@@ -45,13 +44,13 @@ class Copies(Driver):
         copies: list[CopyConfig] = Field(min_length=1, description="Streams of copies; all run side by side.")
 
     def check(self, scenario: Any) -> list[tuple[str, str]]:
-        problems = []
+        problems: list[tuple[str, str]] = []
         for index, copy in enumerate(self.params.copies):
             place = f"workload.copies.{index}"
-            for end in ("source", "via", "destination"):
-                name = getattr(copy, end)
-                if name is not None and name not in scenario.tiers:
-                    problems.append((f"{place}.{end}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
+            ends = {end: getattr(copy, end) for end in ("source", "via", "destination")}
+            problems += tier_problems(
+                scenario, {f"{place}.{end}": name for end, name in ends.items() if name is not None}
+            )
             if copy.via in (copy.source, copy.destination):
                 problems.append((f"{place}.via", "is an end of the copy"))
             if copy.stage is not None and copy.via is None:

@@ -12,7 +12,7 @@ from tiergarten.accelerators.experts.model import Executor, LanguageModel, Shape
 from tiergarten.accelerators.experts.outcome import cost_metrics, device_states_ps, served_metrics, served_tables
 from tiergarten.accelerators.experts.server import ExpertServer, Order, ServingPlan
 from tiergarten.accelerators.model_shapes import model_shape
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import StrictModel, chosen
@@ -132,11 +132,7 @@ class Experts(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params = self.params
-        problems = []
-        for key in ("home", "cache"):
-            name = getattr(params, key)
-            if name not in scenario.tiers:
-                problems.append((f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}"))
+        problems = tier_problems(scenario, {"workload.home": params.home, "workload.cache": params.cache})
         if params.home == params.cache:
             problems.append(("workload.cache", "must be another tier than `home`"))
         problems += route_problems(scenario, [("workload.cache", params.home, params.cache)])

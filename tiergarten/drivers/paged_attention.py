@@ -10,9 +10,9 @@ from simpy.events import AllOf
 
 from tiergarten.accelerators.model_shapes import model_shape
 from tiergarten.accelerators.paging.paged_attention import BlockTables
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.sim.engine import Process
-from tiergarten.sim.errors import UnknownNameError, did_you_mean
+from tiergarten.sim.errors import UnknownNameError
 from tiergarten.sim.params import PositivePs, Share, StrictModel
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
@@ -63,11 +63,7 @@ class PagedAttention(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params = self.params
-        problems = [
-            (f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
-            for key, name in (("memory", params.memory), ("host", params.host))
-            if name not in scenario.tiers
-        ]
+        problems = tier_problems(scenario, {"workload.memory": params.memory, "workload.host": params.host})
         problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if min(params.prompts) <= 0:
             problems.append(("workload.prompts", "every prompt needs a token or more"))

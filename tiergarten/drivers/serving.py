@@ -22,7 +22,7 @@ from tiergarten.accelerators.serving.outcome import (
     request_metrics,
     served_tables,
 )
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.sim.errors import Problem, ScenarioError, UnknownNameError, did_you_mean
 from tiergarten.sim.eviction import EvictionSetup, FutureUses
 from tiergarten.sim.params import Chosen, Ps, Share, StrictModel, chosen
@@ -121,11 +121,7 @@ class Serving(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params = self.params
-        problems = [
-            (f"workload.cache.{index}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
-            for index, name in enumerate(params.cache)
-            if name not in scenario.tiers
-        ]
+        problems = tier_problems(scenario, {f"workload.cache.{index}": name for index, name in enumerate(params.cache)})
         if len(set(params.cache)) < len(params.cache):
             problems.append(("workload.cache", "names a tier twice"))
         problems += route_problems(

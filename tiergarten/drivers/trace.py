@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.replay import Pace, PlacementRule, Replay
 from tiergarten.roofline import roofline
 from tiergarten.sim.errors import TiergartenError, did_you_mean
@@ -68,16 +68,13 @@ class TraceReplay(Driver):
     def check(self, scenario: Any) -> list[tuple[str, str]]:
         """Tiers, device, number format and kernel must exist."""
         params = self.params
-        found = []
         named = {"workload.near": params.near}
         named |= {
             f"policies.placement.{row}.tiers.{place}": tier
             for row, rule in enumerate(self.policies.placement)
             for place, tier in enumerate(rule.tiers)
         }
-        for key, tier in named.items():
-            if tier not in scenario.tiers:
-                found.append((key, f"unknown tier {tier!r}. {did_you_mean(tier, scenario.tiers)}"))
+        found = tier_problems(scenario, named)
         found += route_problems(scenario, ((key, params.near, tier) for key, tier in named.items()))
         if params.device is not None and params.device not in scenario.devices:
             found.append(

@@ -18,7 +18,7 @@ from tiergarten.accelerators.paging.prefetch import PREFETCHERS
 from tiergarten.accelerators.paging.replay_policy import REPLAYS
 from tiergarten.accelerators.paging.thrashing import ThrashDetection
 from tiergarten.accelerators.paging.uvm import MAX_PAGES, FaultHardware, Geometry, UvmConfig, UvmMachine, UvmResult
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.paged_traffic import HISTORY_ROWS, PagedTiers, place_pages, replay_history
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
@@ -103,11 +103,7 @@ class Uvm(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params = self.params
-        problems = [
-            (f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
-            for key, name in (("memory", params.memory), ("host", params.host))
-            if name not in scenario.tiers
-        ]
+        problems = tier_problems(scenario, {"workload.memory": params.memory, "workload.host": params.host})
         problems += route_problems(scenario, [("workload.host", params.memory, params.host)])
         if params.driver not in DRIVERS:
             problems.append(

@@ -7,7 +7,7 @@ from pydantic import Field
 from tiergarten.accelerators.paging.patterns import PATTERNS
 from tiergarten.accelerators.paging.uvm import Geometry
 from tiergarten.accelerators.paging.uvmsmart import EVICTORS, PREFETCHERS, SmartConfig, run
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, tier_problems
 from tiergarten.sim.engine import Process
 from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, StrictModel
@@ -54,11 +54,11 @@ class UvmSmart(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params, policies = self.params, self.policies
-        problems = []
-        if params.memory not in scenario.tiers:
-            near = did_you_mean(params.memory, scenario.tiers)
-            problems.append(("workload.memory", f"unknown tier {params.memory!r}. {near}"))
-        elif scenario.tiers[params.memory].capacity * scenario.tiers[params.memory].count < Geometry().block_bytes:
+        problems = tier_problems(scenario, {"workload.memory": params.memory})
+        if (
+            not problems
+            and scenario.tiers[params.memory].capacity * scenario.tiers[params.memory].count < Geometry().block_bytes
+        ):
             problems.append(("workload.memory", f"holds less than {format_bytes(Geometry().block_bytes)}"))
         for path, name, known in (
             ("workload.pattern", params.pattern, PATTERNS.names()),

@@ -15,9 +15,9 @@ from tiergarten.accelerators.paging.vattention import (
     growth_timeline,
     visible_iterations_ps,
 )
-from tiergarten.driver import Driver, Machine, Output, drivers
+from tiergarten.driver import Driver, Machine, Output, drivers, tier_problems
 from tiergarten.sim.engine import Process
-from tiergarten.sim.errors import InputError, UnknownNameError, did_you_mean
+from tiergarten.sim.errors import InputError, UnknownNameError
 from tiergarten.sim.params import PositiveBytes, PositivePs, Share, StrictModel
 from tiergarten.sim.trace import Role
 from tiergarten.sim.units import format_bytes
@@ -61,10 +61,7 @@ class VAttentionDecode(Driver):
     policies: VAttentionPolicies
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
-        problems = []
-        if self.params.memory not in scenario.tiers:
-            near = did_you_mean(self.params.memory, scenario.tiers)
-            problems.append(("workload.memory", f"unknown tier {self.params.memory!r}. {near}"))
+        problems = tier_problems(scenario, {"workload.memory": self.params.memory})
         if min(self.params.prompts) <= 0:
             problems.append(("workload.prompts", "every prompt needs a token or more"))
         try:

@@ -8,9 +8,8 @@ from pydantic import Field
 from simpy.events import AllOf, Event
 
 from tiergarten.accelerators.paging.weight_streaming import StreamTimes
-from tiergarten.driver import Driver, Machine, Output, drivers, route_problems
+from tiergarten.driver import Driver, Machine, Output, drivers, route_problems, tier_problems
 from tiergarten.sim.engine import Process
-from tiergarten.sim.errors import did_you_mean
 from tiergarten.sim.params import PositiveBytes, Ps, StrictModel
 from tiergarten.sim.trace import Role
 from tiergarten.sim.transfer import Cause
@@ -45,11 +44,9 @@ class WeightStreaming(Driver):
 
     def check(self, scenario: "ScenarioSchema") -> list[tuple[str, str]]:
         params = self.params
-        problems = [
-            (f"workload.{key}", f"unknown tier {name!r}. {did_you_mean(name, scenario.tiers)}")
-            for key, name in (("source", params.source), ("destination", params.destination))
-            if name not in scenario.tiers
-        ]
+        problems = tier_problems(
+            scenario, {"workload.source": params.source, "workload.destination": params.destination}
+        )
         problems += route_problems(scenario, [("workload.source", params.source, params.destination)])
         if params.layers * -(-params.layer // params.chunk) > MAX_TRANSFERS:
             problems.append(("workload.chunk", f"makes more than {MAX_TRANSFERS} reads; use larger chunks"))

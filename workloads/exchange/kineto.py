@@ -12,6 +12,7 @@ Dims`, `Input Strides`, `Input type`, `Record function id`, `Bytes`, `Addr`, `co
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -263,7 +264,7 @@ def _freed(memory: list[tuple[float, int, MemoryEvent]]) -> dict[tuple[float, in
 # --- its operations ----------------------------------------------------------------------------------------------------
 
 
-class _Reading:
+class _Reading(ABC):
     """The events of a profile in order of time; what an operator touches is said by the two ways of reading below."""
 
     def __init__(self, profile: Profile):
@@ -279,13 +280,13 @@ class _Reading:
         timed += [(work.start_us, self._orphan(work)) for work in self.profile.orphans]
         return [event for _, event in sorted(timed, key=lambda moment: moment[0])]
 
+    @abstractmethod
     def is_operation(self, event: HostEvent) -> bool:
         """Whether the event's work is its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def operation(self, event: HostEvent, *, in_optimizer: bool) -> Operation:
         """What the event does; without arguments and results where it touches no memory."""
-        raise NotImplementedError
 
     def gradients(self, event: HostEvent) -> tuple[int, ...]:
         """Storages that a gradient's accumulation is given."""
